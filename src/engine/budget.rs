@@ -1,0 +1,257 @@
+//! Budget: how many connections may go now.
+//!
+//! Two limits that know nothing of each other: [`Rate`], the operator's evictions a second, and
+//! [`Pace`], the share of the event loop's time that eviction may take. Neither knows why a
+//! connection goes, nor reads a clock.
+
+use super::time::Micros;
+
+const SECOND: u64 = 1_000_000;
+const BUCKETS: usize = 100;
+const BUCKET_US: u64 = SECOND / BUCKETS as u64;
+
+/// At most `per_second` evictions in any second, however the seconds are cut.
+///
+/// A bucket of a tenth of a second's worth smooths them (a second's whole allowance in one burst
+/// would be the storm that the setting exists to prevent), and a sliding window of hundredths
+/// of a second keeps the sum strict.
+#[derive(Debug)]
+pub struct Rate {
+    per_second: u32,
+    /// Generic cell rate algorithm: when the bucket is full again.
+    full_at: Micros,
+    window: [u32; BUCKETS],
+    window_sum: u32,
+    /// Number of the hundredth of a second that `window` was last advanced to.
+    window_at: u64,
+}
+
+impl Rate {
+    /// `per_second` 0 means no limit.
+    pub fn new(per_second: u32) -> Self {
+        Rate {
+            per_second,
+            full_at: Micros(0),
+            window: [0; BUCKETS],
+            window_sum: 0,
+            window_at: 0,
+        }
+    }
+
+    /// What was spent in the last second still counts under the new rate.
+    pub fn set(&mut self, per_second: u32) {
+        self.per_second = per_second;
+        self.full_at = Micros(0);
+    }
+
+    fn interval(&self) -> u64 {
+        SECOND / u64::from(self.per_second.max(1))
+    }
+
+    fn burst(&self) -> u64 {
+        u64::from(self.per_second / 10).max(1) * self.interval()
+    }
+
+    fn advance(&mut self, now: Micros) {
+        let at = now.0 / BUCKET_US;
+        let steps = at.saturating_sub(self.window_at).min(BUCKETS as u64);
+        for step in 0..steps {
+            let slot = (at - step) as usize % BUCKETS;
+            if let Some(bucket) = self.window.get_mut(slot) {
+                self.window_sum -= *bucket;
+                *bucket = 0;
+            }
+        }
+        self.window_at = self.window_at.max(at);
+    }
+
+    /// How many may go now.
+    pub fn allowance(&mut self, now: Micros) -> u32 {
+        if self.per_second == 0 {
+            return u32::MAX;
+        }
+        self.advance(now);
+        let left = self.per_second.saturating_sub(self.window_sum);
+        let horizon = now.0.saturating_add(self.burst());
+        let bucket = horizon.saturating_sub(self.full_at.0.max(now.0)) / self.interval();
+        left.min(u32::try_from(bucket).unwrap_or(u32::MAX))
+    }
+
+    /// One has gone.
+    pub fn spend(&mut self, now: Micros) {
+        if self.per_second == 0 {
+            return;
+        }
+        self.advance(now);
+        let slot = self.window_at as usize % BUCKETS;
+        if let Some(bucket) = self.window.get_mut(slot) {
+            *bucket += 1;
+            self.window_sum += 1;
+        }
+        self.full_at = Micros(self.full_at.0.max(now.0)).plus_micros(self.interval());
+    }
+
+    /// When to ask again after an allowance of 0.
+    pub fn next(&mut self, now: Micros) -> Micros {
+        if self.allowance(now) > 0 {
+            return now;
+        }
+        let bucket = (self.full_at.0 + self.interval()).saturating_sub(self.burst());
+        let next_hundredth = (now.0 / BUCKET_US + 1) * BUCKET_US;
+        if self.window_sum >= self.per_second {
+            Micros(bucket.max(next_hundredth))
+        } else {
+            Micros(bucket.max(now.0 + 1))
+        }
+    }
+}
+
+/// Looking takes at most 1/20 of the loop's time, closing at most half.
+///
+/// A look is work that the server would not have without the module. Closing mostly replaces
+/// work that the server would do itself, and its price is the same whoever closes.
+const LOOK_SHARE: u64 = 20;
+const CLOSE_SHARE: u64 = 2;
+/// Unused time that may be saved up, so that a single expiry among idle seconds need not wait.
+const SLACK_US: u64 = 40_000;
+/// So few that neither looking at them nor the server's own freeing of them (8 to 18 µs each, after
+/// the module has returned) is felt by other clients.
+pub const BATCH: usize = 32;
+/// Where one look walks every client (Valkey 9), more of them at once share its price.
+pub const BATCH_WHEN_DEAR: usize = 160;
+
+/// The share of the event loop's time that eviction may take.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Everything before this moment is paid for.
+    paid_until: Micros,
+    looks_are_dear: bool,
+}
+
+impl Pace {
+    /// When the next look may be, given what the last ones cost.
+    pub fn next(&self, now: Micros) -> Micros {
+        Micros(self.paid_until.0.saturating_sub(SLACK_US).max(now.0))
+    }
+
+    pub fn may_look(&self, now: Micros) -> bool {
+        self.next(now) <= now
+    }
+
+    /// Whether a look costs much the same however few it is for.
+    pub fn looks_are_dear(&self) -> bool {
+        self.looks_are_dear
+    }
+
+    pub fn batch(&self) -> usize {
+        if self.looks_are_dear {
+            BATCH_WHEN_DEAR
+        } else {
+            BATCH
+        }
+    }
+
+    /// `ids` were looked at in `look_us`, and what was to be closed was closed in `close_us`.
+    pub fn spend(&mut self, now: Micros, ids: usize, look_us: u64, close_us: u64) {
+        let ids = ids as u64;
+        self.looks_are_dear = look_us > 150 + 5 * ids;
+        let owed = look_us
+            .saturating_mul(LOOK_SHARE)
+            .saturating_add(close_us.saturating_mul(CLOSE_SHARE));
+        self.paid_until = Micros(self.paid_until.0.max(now.0)).plus_micros(owed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `rate` as greedily as it allows, asking every `step` µs; the moments of each eviction.
+    fn greedy(per_second: u32, step: u64, length: u64) -> Vec<u64> {
+        let mut rate = Rate::new(per_second);
+        let mut gone = Vec::new();
+        for now in (5 * SECOND..5 * SECOND + length).step_by(step as usize) {
+            for _ in 0..rate.allowance(Micros(now)) {
+                rate.spend(Micros(now));
+                gone.push(now);
+            }
+        }
+        gone
+    }
+
+    #[test]
+    fn no_second_however_cut_has_more_than_the_rate() {
+        for (per_second, step) in [(1, 1_000), (7, 3_000), (50, 500), (1000, 100), (1000, 40_000)] {
+            let gone = greedy(per_second, step, 5 * SECOND);
+            for (i, start) in gone.iter().enumerate() {
+                let within = gone[i..].iter().take_while(|t| **t < start + SECOND).count();
+                assert!(
+                    within <= per_second as usize,
+                    "{per_second}/s step {step}: {within}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_rate_is_reached_and_not_only_kept() {
+        for per_second in [1, 10, 100, 1000, 20_000] {
+            let gone = greedy(per_second, 500, 10 * SECOND).len() as f64;
+            let wanted = f64::from(per_second) * 10.0;
+            assert!(gone >= wanted * 0.97, "{per_second}: {gone}");
+        }
+    }
+
+    #[test]
+    fn after_a_refusal_next_is_when_one_may_go_or_a_hundredth_of_a_second_before() {
+        for per_second in [1, 3, 100, 1000] {
+            let mut rate = Rate::new(per_second);
+            let mut now = Micros(9 * SECOND);
+            for _ in 0..3 * per_second {
+                let mut asked = 0;
+                while rate.allowance(now) == 0 {
+                    let next = rate.next(now);
+                    assert!(next > now);
+                    now = next;
+                    asked += 1;
+                    assert!(asked <= 101, "{per_second}: asks in vain");
+                }
+                rate.spend(now);
+            }
+            assert!(now.0 >= 10 * SECOND);
+        }
+    }
+
+    #[test]
+    fn rate_zero_is_no_limit() {
+        let mut rate = Rate::new(0);
+        (0..100_000).for_each(|_| rate.spend(Micros(1)));
+        assert_eq!(rate.allowance(Micros(1)), u32::MAX);
+        assert_eq!(rate.next(Micros(1)), Micros(1));
+    }
+
+    #[test]
+    fn looking_takes_at_most_a_twentieth_of_the_time() {
+        let mut pace = Pace::default();
+        let (mut now, mut spent) = (SECOND, 0);
+        while now < 11 * SECOND {
+            if pace.may_look(Micros(now)) {
+                pace.spend(Micros(now), 32, 400, 0);
+                spent += 400;
+                now += 400;
+            }
+            now += 50;
+        }
+        assert!((450_000..=510_000).contains(&spent), "{spent} µs of 10 s");
+    }
+
+    #[test]
+    fn batches_grow_only_where_a_look_is_dear_whatever_its_size() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.batch(), BATCH);
+        pace.spend(Micros(0), 1, 900, 0);
+        assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
+        pace.spend(Micros(0), BATCH_WHEN_DEAR, 500, 0);
+        assert_eq!(pace.batch(), BATCH);
+    }
+}

@@ -1,0 +1,150 @@
+//! Drains: connections that are past their limit or named by CONNAGE.KILL, and are waited for.
+//!
+//! Holds what is waited for and when to look again; whether a connection may be closed is the
+//! reaper's to say.
+
+use super::client::ClientId;
+use super::time::{Micros, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which connections a command may close beyond normal and pubsub ones, because it named them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub replicas: bool,
+    /// Monitors and `CLIENT NO-EVICT` clients.
+    pub protected: bool,
+}
+
+/// What CONNAGE.KILL asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Not before this moment: OVER spreads them.
+    pub start: Micros,
+    pub grace: Millis,
+    /// Paced by OVER, hence not by `rate`.
+    pub paced: bool,
+    pub reach: Reach,
+}
+
+/// A connection that is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    pub command: Option<Command>,
+    /// First look at which age would have closed it, had it been quiet; its grace runs from here.
+    pub age_since: Option<Micros>,
+    /// The same for the command.
+    pub command_since: Option<Micros>,
+    /// First moment at which it was due for either reason.
+    pub due_since: Option<Micros>,
+    pub next_look: Micros,
+}
+
+impl Drain {
+    pub fn new(next_look: Micros) -> Self {
+        Drain {
+            command: None,
+            age_since: None,
+            command_since: None,
+            due_since: None,
+            next_look,
+        }
+    }
+}
+
+/// All that are waited for.
+#[derive(Debug, Default)]
+pub struct Drains {
+    by_id: BTreeMap<ClientId, Drain>,
+    /// By the moment of the next look; one that waits for the budget is not in here.
+    looks: BTreeSet<(Micros, ClientId)>,
+}
+
+impl Drains {
+    pub fn get(&self, id: ClientId) -> Option<&Drain> {
+        self.by_id.get(&id)
+    }
+
+    /// Adds or replaces.
+    pub fn put(&mut self, id: ClientId, drain: Drain) {
+        self.looks.insert((drain.next_look, id));
+        if let Some(old) = self.by_id.insert(id, drain) {
+            if old.next_look != drain.next_look {
+                self.looks.remove(&(old.next_look, id));
+            }
+        }
+    }
+
+    pub fn remove(&mut self, id: ClientId) -> Option<Drain> {
+        let drain = self.by_id.remove(&id)?;
+        self.looks.remove(&(drain.next_look, id));
+        Some(drain)
+    }
+
+    pub fn next_look(&self) -> Option<Micros> {
+        self.looks.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the next one whose look is due out of the queue of looks; it stays a drain.
+    pub fn pop_due(&mut self, now: Micros) -> Option<(ClientId, Drain)> {
+        let (at, id) = self.looks.first().copied().filter(|(at, _)| *at <= now)?;
+        self.looks.remove(&(at, id));
+        let drain = self.by_id.get(&id)?;
+        Some((id, *drain))
+    }
+
+    pub fn ids(&self) -> Vec<ClientId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// About how much memory they hold, in bytes.
+    pub fn memory(&self) -> usize {
+        self.by_id.len() * 2 * (size_of::<Drain>() + 4 * size_of::<ClientId>())
+    }
+}
+
+/// The wait before the next look at a connection that has been waited for `waited_us`: soon at
+/// first, since most are busy for a fraction of a millisecond, and less often as time goes by.
+pub fn backoff(waited_us: u64) -> u64 {
+    (waited_us / 8).clamp(500, 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_come_in_order_and_a_replaced_one_only_at_its_new_moment() {
+        let mut drains = Drains::default();
+        for (id, at) in [(1, 30), (2, 20), (3, 10), (1, 5)] {
+            drains.put(ClientId(id), Drain::new(Micros(at)));
+        }
+        drains.remove(ClientId(3));
+        let due: Vec<u64> = std::iter::from_fn(|| drains.pop_due(Micros(25)))
+            .map(|(id, _)| id.0)
+            .collect();
+        assert_eq!(due, [1, 2]);
+        assert_eq!((drains.len(), drains.next_look()), (2, None));
+        drains.put(ClientId(2), Drain::new(Micros(20)));
+        assert_eq!(drains.next_look(), Some(Micros(20)));
+    }
+
+    #[test]
+    fn looks_get_rarer_but_never_rarer_than_one_a_second() {
+        for (waited, expected) in [
+            (0, 500),
+            (8_000, 1_000),
+            (80_000, 10_000),
+            (60_000_000, 1_000_000),
+        ] {
+            assert_eq!(backoff(waited), expected);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The engine decides and never touches the server: no clock, no I/O, no randomness, only std.
+
+pub mod address;
+pub mod args;
+pub mod budget;
+pub mod client;
+pub mod condition;
+pub mod drains;
+pub mod filter;
+pub mod glob;
+pub mod info_line;
+pub mod jitter;
+pub mod journal;
+pub mod limit;
+pub mod manner;
+pub mod percent;
+pub mod quiet;
+pub mod reaper;
+pub mod recheck;
+pub mod registry;
+pub mod request;
+pub mod rule;
+pub mod rules;
+pub mod schedule;
+pub mod settings;
+pub mod tally;
+pub mod time;
+pub mod types;
+pub mod word;

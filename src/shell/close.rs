@@ -1,0 +1,114 @@
+//! Close: carries out a plan. Looks, lets the engine judge, closes, and tells it what came of it.
+
+use super::ffi::{self, Context};
+use super::state::{self, State};
+use super::{clock, log, look};
+use crate::engine::client::Client;
+use crate::engine::info_line;
+use crate::engine::manner::{Manner, Surroundings};
+use crate::engine::reaper::{Closing, Plan};
+use crate::engine::time::Micros;
+
+/// Redis 7.2, with which Valkey says to be compatible: from here on a server with a child shuts down
+/// both halves of the sockets that it closes.
+const SHUTS_BOTH_HALVES_SINCE: i32 = 0x0007_0200;
+
+/// One round of work, if there is any.
+pub fn carry_out(ctx: Context, now: Micros) {
+    let Some(plan) = state::with(|state| state.reaper.tick(now)) else {
+        return;
+    };
+    if plan.is_empty() {
+        return;
+    }
+    let began = clock::now();
+    identify(ctx, now, &plan);
+    let mut looked = clock::now();
+    if !plan.look.is_empty() {
+        let Some(reply) = look::clients(ctx, &plan.look) else {
+            state::with(|state| state.reaper.look_failed(now, &plan));
+            return;
+        };
+        let closings = judge(ctx, now, reply.text().unwrap_or_default());
+        looked = clock::now();
+        for (client, closing) in &closings {
+            close(ctx, now, client, closing);
+        }
+    }
+    let closed = clock::now();
+    state::with(|state| {
+        state
+            .reaper
+            .carried_out(now, &plan, looked.since(began), closed.since(looked));
+        state.summary.tell(now);
+    });
+}
+
+fn identify(ctx: Context, now: Micros, plan: &Plan) {
+    for id in &plan.identify {
+        if let Some((user, name)) = look::identity(ctx, *id) {
+            let name = name.as_ref().map_or(&[][..], |name| name.bytes());
+            state::with(|state| state.reaper.identified(now, *id, user.bytes(), name));
+        }
+    }
+}
+
+fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Closing)> {
+    let mut around = Surroundings {
+        wall_ms: clock::wall_ms(),
+        paused: ffi::is_paused(),
+        shuts_both_halves: ffi::server_version() >= SHUTS_BOTH_HALVES_SINCE && ffi::has_child(ctx),
+        linger_room: 0,
+    };
+    let work = |state: &mut State| {
+        let would_evict = state.reaper.tally.would_evict;
+        around.linger_room = state.linger.room();
+        let mut closings = Vec::new();
+        for client in info_line::lines(lines) {
+            if let Some(closing) = state.reaper.judge(now, &look::seen(client), &around) {
+                if closing.manner == Manner::Linger {
+                    around.linger_room = around.linger_room.saturating_sub(1);
+                }
+                closings.push((client, closing));
+            }
+        }
+        for _ in would_evict..state.reaper.tally.would_evict {
+            state.summary.add(crate::engine::journal::How::DryRun);
+        }
+        closings
+    };
+    state::with(work).unwrap_or_default()
+}
+
+fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) {
+    let ready = match closing.manner {
+        Manner::ShutThenClose => {
+            ffi::socket::shut_writing(client.fd);
+            true
+        }
+        Manner::Linger => state::with(|state| {
+            let tls = state.reaper.is_tls(client.id);
+            state.linger.hold(now, client.id, client.fd, tls)
+        })
+        .unwrap_or(false),
+        Manner::ServerAlone => true,
+    };
+    if !ready {
+        state::with(|state| state.reaper.not_closed(now, client.id));
+        return;
+    }
+    let found = ffi::close_client(ctx, client.id.0);
+    let wall_ms = clock::wall_ms();
+    let closed_at = clock::now();
+    state::with(|state| {
+        if found {
+            state.reaper.closed(closed_at, client, closing, wall_ms);
+            state.summary.add(closing.how);
+        } else {
+            state.reaper.disconnected(client.id);
+        }
+    });
+    if found {
+        log::evicted(client, closing);
+    }
+}

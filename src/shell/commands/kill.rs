@@ -1,0 +1,123 @@
+//! CONNAGE.KILL: closes connections, or drains them towards it.
+
+use super::describe::{filters, option, optional, token, value};
+use super::select::{self, Among};
+use super::{is_permitted, FLAGS};
+use crate::engine::client::{Client, ClientId, ClientType};
+use crate::engine::drains::Reach;
+use crate::engine::reaper::Order;
+use crate::engine::request::{self, KillRequest};
+use crate::engine::time::Millis;
+use crate::shell::ffi::command::{Command, Kind, Spec};
+use crate::shell::ffi::{self, Context};
+use crate::shell::{clock, events, log, state};
+
+#[derive(Debug)]
+pub struct Kill;
+
+impl Command for Kill {
+    fn run(ctx: Context, args: &[&[u8]]) {
+        if !is_permitted(ctx, &[b"CLIENT", b"KILL"]) {
+            return;
+        }
+        match run(ctx, args.get(1..).unwrap_or_default()) {
+            Ok(count) => ctx.reply_count(count as u64),
+            Err(error) => ctx.reply_error(&error),
+        }
+    }
+
+    fn fault(text: &str) {
+        log::fault(text);
+    }
+}
+
+fn run(ctx: Context, words: &[&[u8]]) -> Result<usize, String> {
+    let kill = match KillRequest::parse(words).map_err(|error| format!("ERR {error}"))? {
+        KillRequest::Cancel => {
+            let cancelled = state::with(|state| state.reaper.cancel());
+            events::arm();
+            return cancelled.ok_or_else(unhealthy);
+        }
+        KillRequest::Close(kill) => kill,
+    };
+    let enabled = state::with(|state| state.reaper.settings().enabled).ok_or_else(unhealthy)?;
+    if !enabled && !kill.dry_run {
+        return Err("ERR connage is off, nothing would be closed: CONFIG SET connage.enabled yes".to_owned());
+    }
+    let ids = chosen(ctx, &kill)?;
+    if kill.dry_run {
+        return Ok(ids.len());
+    }
+    let now = clock::now();
+    let taken = state::with(|state| {
+        let order = Order {
+            grace: kill.grace.unwrap_or(state.reaper.settings().grace),
+            over: kill.over,
+            reach: Reach {
+                replicas: kill.filter.names_id() || kill.filter.names_type() == Some(ClientType::Replica),
+                protected: kill.filter.singles_out(),
+            },
+        };
+        state.reaper.kill(now, &ids, &order)
+    });
+    events::arm();
+    taken.ok_or_else(unhealthy)
+}
+
+fn unhealthy() -> String {
+    "ERR connage has stopped after an internal fault: see the server's log; CONNAGE.CONFIG SET of any setting starts it again".to_owned()
+}
+
+fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
+    let now = clock::now();
+    let filter = &kill.filter;
+    let among = if filter.is_empty() {
+        Among::These(state::with(|state| state.reaper.perhaps_expired(now)).unwrap_or_default())
+    } else {
+        Among::of(filter, now)
+    };
+    let caller = ClientId(ffi::caller(ctx));
+    let picks = |client: &Client, age: Millis| {
+        if kill.skipme && client.id == caller || client.is_closing() {
+            return false;
+        }
+        if filter.is_empty() {
+            let expired = state::with(|state| state.reaper.is_expired(now, client));
+            return filter.allows(client) && expired == Some(true);
+        }
+        let master = client.client_type() == ClientType::Master;
+        filter.matches(client, age) && (filter.allows(client) || master && filter.names_id())
+    };
+    let mut ids = Vec::new();
+    select::each(ctx, among, kill.limit, picks, |client| {
+        select::refuse_master(filter, client)?;
+        ids.push(client.id);
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
+pub fn spec() -> Spec {
+    let mut args = filters();
+    args.push(option(
+        "skipme",
+        "SKIPME",
+        Kind::OneOf(vec![token("yes", "YES"), token("no", "NO")]),
+    ));
+    args.push(option("grace", "GRACE", Kind::Text));
+    args.push(option("over", "OVER", Kind::Text));
+    args.push(option("limit", "LIMIT", Kind::Integer));
+    args.push(optional(token("dryrun", "DRYRUN")));
+    Spec {
+        name: "connage.kill",
+        flags: FLAGS,
+        acl: "admin dangerous connection",
+        summary: "Closes the connections that match, losing no reply; without a filter, those past their limit.",
+        complexity: "O(N) where N is the number of matching connections with only ID or MAXAGE or no filter, else of all connections",
+        arity: -1,
+        args: vec![optional(value(
+            "what",
+            Kind::OneOf(vec![token("cancel", "CANCEL"), value("which", Kind::Block(args))]),
+        ))],
+    }
+}

@@ -1,0 +1,109 @@
+//! Select: which connections a filter picks, oldest first. With only MAXAGE or ID, or without a filter,
+//! nothing walks all clients.
+
+use crate::engine::client::{Client, ClientId, ClientType};
+use crate::engine::filter::Filter;
+use crate::engine::info_line;
+use crate::engine::request::master_refused;
+use crate::engine::time::{Micros, Millis};
+use crate::shell::ffi::{self, Context};
+use crate::shell::{look, state};
+
+/// So many are looked at by one CLIENT LIST ID.
+const CHUNK: usize = 1_024;
+
+/// Where to look for what the filter picks.
+pub enum Among {
+    Everyone,
+    These(Vec<ClientId>),
+}
+
+impl Among {
+    /// Candidates by what the filter says of id and age.
+    pub fn of(filter: &Filter, now: Micros) -> Among {
+        if let Some(ids) = filter.ids() {
+            return Among::These(ids.to_vec());
+        }
+        match filter.maxage() {
+            Some(age) if !filter.needs_client() => {
+                let older = state::with(|state| state.reaper.older_than(now, age).collect());
+                Among::These(older.unwrap_or_default())
+            }
+            _ => Among::Everyone,
+        }
+    }
+}
+
+/// Calls `take` for each client that `picks`, oldest first, until `limit` are taken.
+///
+/// # Errors
+/// `take` has refused, or the server would not list its clients.
+pub fn each(
+    ctx: Context,
+    among: Among,
+    limit: Option<u64>,
+    picks: impl Fn(&Client, Millis) -> bool,
+    mut take: impl FnMut(&Client) -> Result<(), String>,
+) -> Result<(), String> {
+    let now = crate::shell::clock::now();
+    let mut left = limit.unwrap_or(u64::MAX);
+    let mut visit = |lines: &[u8]| {
+        let mut clients: Vec<Client> = info_line::lines(lines).collect();
+        clients.sort_unstable_by_key(|client| client.id);
+        for client in &clients {
+            if left == 0 {
+                break;
+            }
+            let age = age_of(now, client);
+            if picks(client, age) {
+                take(client)?;
+                left -= 1;
+            }
+        }
+        Ok::<bool, String>(left > 0)
+    };
+    let unlisted = || "ERR the server would not list its clients now".to_owned();
+    match among {
+        Among::Everyone => {
+            let reply = look::all_clients(ctx).ok_or_else(unlisted)?;
+            visit(reply.text().unwrap_or_default())?;
+        }
+        Among::These(ids) => {
+            let chunk = usize::try_from(limit.unwrap_or(u64::MAX))
+                .unwrap_or(CHUNK)
+                .clamp(1, CHUNK);
+            for ids in ids.chunks(chunk) {
+                let reply = look::clients(ctx, ids).ok_or_else(unlisted)?;
+                if !visit(reply.text().unwrap_or_default())? {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Age by the registry. A connection that it does not know (a half-open TLS handshake) is made known.
+fn age_of(now: Micros, client: &Client) -> Millis {
+    let known = state::with(|state| state.reaper.age(now, client.id)).flatten();
+    known.unwrap_or_else(|| {
+        let tls = ffi::is_tls(client.id.0);
+        state::with(|state| {
+            state.reaper.found(now, client, tls);
+            state.reaper.age(now, client.id)
+        })
+        .flatten()
+        .unwrap_or_default()
+    })
+}
+
+/// The link to the master, when a filter names it by id.
+///
+/// # Errors
+/// Always, for that link.
+pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
+    if filter.names_id() && client.client_type() == ClientType::Master {
+        return Err(format!("ERR {}", master_refused(&format!("ID {}", client.id))));
+    }
+    Ok(())
+}

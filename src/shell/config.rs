@@ -1,0 +1,97 @@
+//! Config: the settings in the server's own store, so that CONFIG SET, CONFIG REWRITE, configuration
+//! files and CONNAGE.CONFIG all mean the same one.
+//!
+//! A setter stages, and `apply` commits what was staged: CONFIG SET of several names is all or
+//! nothing. At load nobody calls `apply`, so loading commits by itself.
+
+use super::ffi::register::{self, Store};
+use super::ffi::{guard, Context};
+use super::{clock, events, log, state, verify};
+use crate::engine::reaper::Reaper;
+use crate::engine::settings::{Name, Settings};
+
+#[derive(Debug)]
+pub struct Config;
+
+impl Config {
+    fn name(index: usize) -> Option<Name> {
+        Name::ALL.get(index).copied()
+    }
+}
+
+impl Store for Config {
+    fn get(index: usize) -> String {
+        let name = Config::name(index);
+        let value = |settings: &Settings| name.map(|name| settings.get(name));
+        state::with_any(|state| value(state.staged.as_ref().unwrap_or(state.reaper.settings())))
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    fn set(index: usize, value: &[u8]) -> Result<(), String> {
+        let Some(name) = Config::name(index) else {
+            return Err("no such setting".to_owned());
+        };
+        let staged = state::with_any(|state| {
+            let mut settings = state
+                .staged
+                .clone()
+                .unwrap_or_else(|| state.reaper.settings().clone());
+            settings.set(name, value).map_err(|error| error.to_string())?;
+            state.staged = Some(settings);
+            Ok(())
+        });
+        staged.unwrap_or_else(|| Err("the module is not loaded".to_owned()))
+    }
+
+    fn apply(ctx: Context) {
+        if !guard::is_healthy() {
+            restart(ctx);
+            return;
+        }
+        commit();
+    }
+
+    fn fault(text: &str) {
+        log::fault(text);
+    }
+}
+
+/// Makes what was staged hold.
+pub fn commit() {
+    let now = clock::now();
+    state::with(|state| {
+        if let Some(settings) = state.staged.take() {
+            state.reaper.reconfigure(now, settings);
+        }
+    });
+    events::arm();
+}
+
+/// After an internal fault: a new engine, with the connections that the server knows of.
+fn restart(ctx: Context) {
+    let now = clock::now();
+    state::with_any(|state| {
+        let settings = state
+            .staged
+            .take()
+            .unwrap_or_else(|| state.reaper.settings().clone());
+        state.linger.close_all();
+        state.reaper = Reaper::new(now, super::ffi::socket::random(), settings);
+    });
+    guard::heal();
+    if verify::find_all(ctx) {
+        log::notice("eviction started again");
+    } else {
+        guard::fail();
+        log::warning("the server would not list its clients: eviction stays stopped");
+    }
+}
+
+/// Adds the settings to the server's, with `defaults`, and gives each its value.
+pub fn register(ctx: Context, defaults: &Settings) -> bool {
+    let added = Name::ALL.iter().enumerate().all(|(index, name)| {
+        register::register_setting::<Config>(ctx, index, name.as_str(), &defaults.get(*name))
+    });
+    added && register::load_settings(ctx)
+}

@@ -1,0 +1,95 @@
+//! Events: what the server tells, handed to the engine; and the rounds of work that follow.
+
+use super::ffi::event::{self, Events};
+use super::ffi::{self, Context};
+use super::{clock, close, log, state, verify};
+use crate::engine::client::ClientId;
+use crate::engine::time::Micros;
+use std::os::raw::c_int;
+
+/// The loop is followed on through pauses shorter than this.
+const PAUSE_US: u64 = 2_000;
+/// The timer is broken, or the loop was, when it is late by more.
+const LATE_US: u64 = 30_000;
+
+#[derive(Debug)]
+pub struct Shell;
+
+impl Events for Shell {
+    fn connected(_ctx: Context, id: u64, tls: bool) {
+        let now = clock::now();
+        state::with(|state| {
+            if let Some(at) = state.reaper.connected(now, ClientId(id), tls) {
+                state.pacemaker.arm_no_later_than(at);
+            }
+        });
+    }
+
+    fn disconnected(_ctx: Context, id: u64) {
+        state::with(|state| {
+            state.reaper.disconnected(ClientId(id));
+            state.linger.freed(ClientId(id));
+        });
+    }
+
+    /// Backstop of the timer; keeps the log and the count of connections.
+    fn cron(ctx: Context) {
+        let now = clock::now();
+        let late = state::with(|state| {
+            state.summary.tell(now);
+            state.pacemaker.is_late(now, LATE_US)
+        });
+        if late == Some(true) {
+            state::with(|state| state.linger.step(now));
+            close::carry_out(ctx, now);
+            state::with(|state| state.arm(now));
+        }
+        verify::run_if_due(ctx, now);
+    }
+
+    /// Right after the poll: replies of the round before have left, and requests of this one are not
+    /// read yet. The best moment to find connections quiet.
+    fn after_sleep(ctx: Context) {
+        let now = clock::now();
+        close::carry_out(ctx, now);
+        state::with(|state| state.arm(now));
+    }
+
+    /// Something is due: look after the next poll, which is to return at once.
+    fn timer(_fd: c_int) {
+        let now = clock::now();
+        let follow = state::with_any(|state| {
+            state.pacemaker.went_off();
+            if !ffi::guard::is_healthy() {
+                return false;
+            }
+            state.reaper.tally.wakeups += 1;
+            state.linger.step(now);
+            let near = now.plus_micros(PAUSE_US);
+            state.reaper.next_wake(now).is_some_and(|at| at <= near)
+        });
+        follow_loop(follow.unwrap_or(false));
+        state::with(|state| state.arm(now));
+    }
+
+    fn fault(text: &str) {
+        log::fault(text);
+    }
+}
+
+/// Not inside a server event: see [`event::subscribe_loop`].
+fn follow_loop(wanted: bool) {
+    let Some(ctx) = ffi::own_context() else {
+        return;
+    };
+    let follows = state::with_any(|state| state.pacemaker.follows_loop).unwrap_or(false);
+    if follows != wanted && event::subscribe_loop::<Shell>(ctx, wanted) {
+        state::with_any(|state| state.pacemaker.follows_loop = wanted);
+    }
+}
+
+/// Settings or drains have changed: what comes next may come earlier.
+pub fn arm() {
+    let now: Micros = clock::now();
+    state::with(|state| state.arm(now));
+}

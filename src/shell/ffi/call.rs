@@ -1,0 +1,100 @@
+//! Commands that we ask the server to run.
+
+use super::text::Text;
+use super::{api, Context};
+use redis_module::raw;
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::slice;
+
+/// What a command answered.
+pub struct Reply(*mut raw::RedisModuleCallReply);
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        // SAFETY: made by RM_Call for us, and freed once.
+        let _ = api!(RedisModule_FreeCallReply(self.0));
+    }
+}
+
+impl Reply {
+    fn kind(&self) -> c_int {
+        // SAFETY: a valid reply.
+        api!(RedisModule_CallReplyType(self.0)).unwrap_or(raw::REDISMODULE_REPLY_UNKNOWN as c_int)
+    }
+
+    fn is(&self, kind: isize) -> bool {
+        self.kind() == kind as c_int
+    }
+
+    fn borrow(&self, start: *const std::os::raw::c_char, len: usize) -> Option<&[u8]> {
+        // SAFETY: the server vouches for pointer and length, and they live as long as the reply.
+        (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast(), len) })
+    }
+
+    /// A text: bulk, simple or verbatim, which differs from server to server.
+    pub fn text(&self) -> Option<&[u8]> {
+        let mut len = 0;
+        if self.is(raw::REDISMODULE_REPLY_STRING) {
+            // SAFETY: a valid reply.
+            let start = api!(RedisModule_CallReplyStringPtr(self.0, &raw mut len))?;
+            return self.borrow(start, len);
+        }
+        if self.is(raw::REDISMODULE_REPLY_VERBATIM_STRING) {
+            let mut format = std::ptr::null();
+            // SAFETY: a valid reply of this kind.
+            let start = api!(RedisModule_CallReplyVerbatim(
+                self.0,
+                &raw mut len,
+                &raw mut format
+            ))?;
+            return self.borrow(start, len);
+        }
+        None
+    }
+
+    /// The text of an error reply, its code in front.
+    pub fn error(&self) -> Option<&[u8]> {
+        if !self.is(raw::REDISMODULE_REPLY_ERROR) {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: a valid reply.
+        let start = api!(RedisModule_CallReplyStringPtr(self.0, &raw mut len))?;
+        self.borrow(start, len)
+    }
+
+    /// Element `index` of an array.
+    pub fn element(&self, index: usize) -> Option<Vec<u8>> {
+        // SAFETY: a valid reply; out of range gives null. An element belongs to its array.
+        let element = api!(RedisModule_CallReplyArrayElement(self.0, index))?;
+        if element.is_null() {
+            return None;
+        }
+        let borrowed = std::mem::ManuallyDrop::new(Reply(element));
+        borrowed.text().map(<[u8]>::to_vec)
+    }
+}
+
+/// Runs a command with the module's own rights; `None` when the server won't.
+pub fn call(ctx: Context, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
+    let texts: Vec<Text> = args.iter().filter_map(|arg| Text::new(arg)).collect();
+    if texts.len() != args.len() {
+        return None;
+    }
+    let mut pointers: Vec<*mut raw::RedisModuleString> = texts.iter().map(Text::raw).collect();
+    // SAFETY: read-only use of a pointer filled in at load.
+    let function = unsafe { raw::RedisModule_Call }?;
+    // SAFETY: format "vE" takes an array of strings and its length, and E asks for errors as replies;
+    // the strings outlive the call.
+    let reply = unsafe {
+        function(
+            ctx.raw(),
+            command.as_ptr(),
+            c"vE".as_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len(),
+        )
+    };
+    (!reply.is_null()).then(|| Reply(reply))
+}

@@ -1,0 +1,267 @@
+//! Commands: making them known to the server, with all that COMMAND DOCS and ACL want to know, and
+//! running them behind the panic guard.
+
+use super::text::{bytes_of, c_string, Text};
+use super::{api, guard, has_api, Context, OK};
+use redis_module::raw;
+use std::ffi::CString;
+use std::os::raw::{c_char, c_int};
+
+/// What a command does.
+pub trait Command {
+    fn run(ctx: Context, args: &[&[u8]]);
+    fn fault(text: &str);
+}
+
+/// How an argument looks.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Text,
+    Integer,
+    /// The token alone.
+    Token,
+    OneOf(Vec<Arg>),
+    /// All of them, in this order.
+    Block(Vec<Arg>),
+}
+
+/// One argument, as COMMAND DOCS tells of it.
+#[derive(Clone, Debug)]
+pub struct Arg {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub token: Option<&'static str>,
+    pub optional: bool,
+    pub multiple: bool,
+}
+
+/// A command or subcommand.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub name: &'static str,
+    pub flags: &'static str,
+    /// Categories, where the server lets modules give them.
+    pub acl: &'static str,
+    pub summary: &'static str,
+    pub complexity: &'static str,
+    /// As the server counts: with the command's own words, negative for at least.
+    pub arity: i32,
+    pub args: Vec<Arg>,
+}
+
+/// Whether modules can give their commands ACL categories (Redis 7.2 and later, Valkey).
+pub fn has_categories() -> bool {
+    has_api!(RedisModule_SetCommandACLCategories)
+}
+
+/// Adds a command.
+pub fn register<C: Command>(ctx: Context, spec: &Spec) -> bool {
+    let (name, flags) = (c_string(spec.name), c_string(spec.flags));
+    // SAFETY: the server copies the strings, and the callback lives as long as the library.
+    let made = api!(RedisModule_CreateCommand(
+        ctx.raw(),
+        name.as_ptr(),
+        Some(on_command::<C>),
+        flags.as_ptr(),
+        0,
+        0,
+        0
+    ));
+    made == Some(OK) && describe(get(ctx, spec.name), spec)
+}
+
+/// Adds a command that only has subcommands.
+pub fn register_container(ctx: Context, spec: &Spec) -> bool {
+    let (name, flags) = (c_string(spec.name), c_string(spec.flags));
+    // SAFETY: as above; a container has no callback.
+    let made = api!(RedisModule_CreateCommand(
+        ctx.raw(),
+        name.as_ptr(),
+        None,
+        flags.as_ptr(),
+        0,
+        0,
+        0
+    ));
+    made == Some(OK) && describe(get(ctx, spec.name), spec)
+}
+
+/// Adds a subcommand to the container `parent`.
+pub fn register_sub<C: Command>(ctx: Context, parent: &str, spec: &Spec) -> bool {
+    let (name, flags) = (c_string(spec.name), c_string(spec.flags));
+    let parent_command = get(ctx, parent);
+    if parent_command.is_null() {
+        return false;
+    }
+    // SAFETY: as above, and the parent is a container that was just made.
+    let made = api!(RedisModule_CreateSubcommand(
+        parent_command,
+        name.as_ptr(),
+        Some(on_command::<C>),
+        flags.as_ptr(),
+        0,
+        0,
+        0
+    ));
+    made == Some(OK) && describe(get(ctx, &format!("{parent}|{}", spec.name)), spec)
+}
+
+fn get(ctx: Context, name: &str) -> *mut raw::RedisModuleCommand {
+    let name = c_string(name);
+    // SAFETY: looks the name up among this module's commands.
+    api!(RedisModule_GetCommand(ctx.raw(), name.as_ptr())).unwrap_or(std::ptr::null_mut())
+}
+
+/// Keeps what the server reads through pointers alive while it copies it.
+#[derive(Default)]
+struct Arena {
+    texts: Vec<CString>,
+    args: Vec<Vec<raw::RedisModuleCommandArg>>,
+}
+
+impl Arena {
+    fn text(&mut self, text: &str) -> *const c_char {
+        let text = c_string(text);
+        let start = text.as_ptr();
+        self.texts.push(text);
+        start
+    }
+
+    /// A list that ends with an entry of zeros, as the server wants it.
+    fn list(&mut self, args: &[Arg]) -> *mut raw::RedisModuleCommandArg {
+        if args.is_empty() {
+            return std::ptr::null_mut();
+        }
+        let mut list: Vec<raw::RedisModuleCommandArg> = args.iter().map(|arg| self.arg(arg)).collect();
+        // SAFETY: a structure of pointers and integers, for which zeros are valid.
+        list.push(unsafe { std::mem::zeroed() });
+        let start = list.as_mut_ptr();
+        self.args.push(list);
+        start
+    }
+
+    fn arg(&mut self, arg: &Arg) -> raw::RedisModuleCommandArg {
+        let (kind, subargs) = match &arg.kind {
+            Kind::Text => (raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING, None),
+            Kind::Integer => (raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER, None),
+            Kind::Token => (
+                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+                None,
+            ),
+            Kind::OneOf(args) => (
+                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+                Some(args),
+            ),
+            Kind::Block(args) => (
+                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+                Some(args),
+            ),
+        };
+        let mut flags = raw::REDISMODULE_CMD_ARG_NONE;
+        if arg.optional {
+            flags |= raw::REDISMODULE_CMD_ARG_OPTIONAL;
+        }
+        if arg.multiple {
+            flags |= raw::REDISMODULE_CMD_ARG_MULTIPLE;
+        }
+        raw::RedisModuleCommandArg {
+            name: self.text(arg.name),
+            type_: kind,
+            key_spec_index: -1,
+            token: arg.token.map_or(std::ptr::null(), |token| self.text(token)),
+            summary: std::ptr::null(),
+            since: std::ptr::null(),
+            flags: flags as c_int,
+            deprecated_since: std::ptr::null(),
+            subargs: subargs.map_or(std::ptr::null_mut(), |args| self.list(args)),
+            display_text: std::ptr::null(),
+        }
+    }
+}
+
+fn describe(command: *mut raw::RedisModuleCommand, spec: &Spec) -> bool {
+    if command.is_null() {
+        return false;
+    }
+    let mut arena = Arena::default();
+    let version = raw::RedisModuleCommandInfoVersion {
+        version: 1,
+        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+    };
+    let info = raw::RedisModuleCommandInfo {
+        version: &raw const version,
+        summary: arena.text(spec.summary),
+        complexity: arena.text(spec.complexity),
+        since: arena.text(env!("CARGO_PKG_VERSION")),
+        history: std::ptr::null_mut(),
+        tips: std::ptr::null(),
+        arity: spec.arity,
+        key_specs: std::ptr::null_mut(),
+        args: arena.list(&spec.args),
+    };
+    // SAFETY: the structure says its version and sizes, the lists end with zeros, and all of it lives
+    // in `arena` until the server has copied it.
+    let described = api!(RedisModule_SetCommandInfo(command, &raw const info)) == Some(OK);
+    let acl = c_string(spec.acl);
+    // SAFETY: a command of this module's, in OnLoad.
+    let categorized = api!(RedisModule_SetCommandACLCategories(command, acl.as_ptr()));
+    described && categorized.is_none_or(|answer| answer == OK)
+}
+
+/// Whether the current caller may run a command of the server's own. For servers that cannot give
+/// a module's commands categories. A caller without a user (AOF, the link to the master) may.
+pub fn caller_may(ctx: Context, words: &[&[u8]]) -> bool {
+    // SAFETY: reads the context's client; the string is ours.
+    let name = api!(RedisModule_GetCurrentUserName(ctx.raw())).and_then(Text::take);
+    let Some(name) = name else {
+        return true;
+    };
+    // SAFETY: a valid string; the result is ours.
+    let user = api!(RedisModule_GetModuleUserFromUserName(name.raw())).unwrap_or(std::ptr::null_mut());
+    if user.is_null() {
+        return false;
+    }
+    let texts: Vec<Text> = words.iter().filter_map(|word| Text::new(word)).collect();
+    let mut pointers: Vec<*mut raw::RedisModuleString> = texts.iter().map(Text::raw).collect();
+    let count = c_int::try_from(pointers.len()).unwrap_or(0);
+    // SAFETY: an array of valid strings and its length.
+    let answer = api!(RedisModule_ACLCheckCommandPermissions(
+        user,
+        pointers.as_mut_ptr(),
+        count
+    ));
+    // SAFETY: made above, and freed once.
+    let _ = api!(RedisModule_FreeModuleUser(user));
+    answer == Some(OK)
+}
+
+unsafe extern "C" fn on_command<C: Command>(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    let ctx = Context::new(ctx);
+    let args: Vec<&[u8]> = if argv.is_null() {
+        Vec::new()
+    } else {
+        // SAFETY: the server passes an array of valid strings and its length, for this call.
+        let words = unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
+        words.iter().map(|word| bytes_of(*word)).collect()
+    };
+    if guard::run(|| C::run(ctx, &args), C::fault).is_none() {
+        ctx.reply_error("ERR connage: internal fault, eviction has stopped: see the server's log");
+    }
+    OK
+}
+
+/// Words of `loadmodule`, in OnLoad.
+pub fn load_args<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
+    if argv.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the server passes an array of valid strings and its length, for the call of OnLoad.
+    let words = unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
+    words.iter().map(|word| bytes_of(*word)).collect()
+}

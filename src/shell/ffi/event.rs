@@ -1,0 +1,116 @@
+//! Events of the server's, and of its event loop, each behind the panic guard.
+
+use super::{api, guard, Context, OK};
+use redis_module::raw;
+use std::os::raw::{c_int, c_void};
+
+/// What the module does with events.
+pub trait Events {
+    fn connected(ctx: Context, id: u64, tls: bool);
+    fn disconnected(ctx: Context, id: u64);
+    /// `hz` times a second.
+    fn cron(ctx: Context);
+    /// The event loop has polled; replies of the round before have left.
+    fn after_sleep(ctx: Context);
+    /// The timer's descriptor can be read.
+    fn timer(fd: c_int);
+    /// An entry point has panicked.
+    fn fault(text: &str);
+}
+
+/// The API's header defines events as static constants, which no symbol stands for.
+fn named(id: u64) -> raw::RedisModuleEvent {
+    raw::RedisModuleEvent { id, dataver: 1 }
+}
+
+/// CLIENT_CHANGE and CRON_LOOP, for as long as the module is loaded.
+pub fn subscribe<E: Events>(ctx: Context) -> bool {
+    let client = named(raw::REDISMODULE_EVENT_CLIENT_CHANGE);
+    let cron = named(raw::REDISMODULE_EVENT_CRON_LOOP);
+    // SAFETY: callbacks that live as long as the library; the server drops them before it unloads it.
+    let client = api!(RedisModule_SubscribeToServerEvent(
+        ctx.raw(),
+        client,
+        Some(on_client::<E>)
+    ));
+    // SAFETY: as above.
+    let cron = api!(RedisModule_SubscribeToServerEvent(
+        ctx.raw(),
+        cron,
+        Some(on_cron::<E>)
+    ));
+    client == Some(OK) && cron == Some(OK)
+}
+
+/// AFTER_SLEEP, while there is work. Never to be called inside a server event: the server walks its
+/// listeners then, and would go on with one that was freed.
+pub fn subscribe_loop<E: Events>(ctx: Context, wanted: bool) -> bool {
+    let event = named(raw::REDISMODULE_EVENT_EVENTLOOP);
+    let callback: raw::RedisModuleEventCallback = if wanted { Some(on_loop::<E>) } else { None };
+    // SAFETY: as in `subscribe`; without a callback the server unsubscribes.
+    api!(RedisModule_SubscribeToServerEvent(ctx.raw(), event, callback)) == Some(OK)
+}
+
+/// Calls [`Events::timer`] whenever `fd` can be read.
+pub fn watch<E: Events>(fd: c_int) -> bool {
+    let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
+    // SAFETY: a descriptor of our own, unwatched before it is closed.
+    api!(RedisModule_EventLoopAdd(
+        fd,
+        mask,
+        Some(on_timer::<E>),
+        std::ptr::null_mut()
+    )) == Some(OK)
+}
+
+pub fn unwatch(fd: c_int) {
+    let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
+    // SAFETY: takes a descriptor out of the loop; an unknown one is an error without effect.
+    let _ = api!(RedisModule_EventLoopDel(fd, mask));
+}
+
+unsafe extern "C" fn on_client<E: Events>(
+    ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    subevent: u64,
+    data: *mut c_void,
+) {
+    if data.is_null() {
+        return;
+    }
+    // SAFETY: with this event the server passes a RedisModuleClientInfo, of at least version 1.
+    let info = unsafe { &*data.cast::<raw::RedisModuleClientInfo>() };
+    let (id, flags) = (info.id, info.flags);
+    let tls = flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_SSL) != 0;
+    let ctx = Context::new(ctx);
+    let work = || match subevent {
+        raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED => E::connected(ctx, id, tls),
+        raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => E::disconnected(ctx, id),
+        _ => {}
+    };
+    guard::run(work, E::fault);
+}
+
+unsafe extern "C" fn on_cron<E: Events>(
+    ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    _data: *mut c_void,
+) {
+    guard::run(|| E::cron(Context::new(ctx)), E::fault);
+}
+
+unsafe extern "C" fn on_loop<E: Events>(
+    ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    subevent: u64,
+    _data: *mut c_void,
+) {
+    if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
+        guard::run(|| E::after_sleep(Context::new(ctx)), E::fault);
+    }
+}
+
+unsafe extern "C" fn on_timer<E: Events>(fd: c_int, _data: *mut c_void, _mask: c_int) {
+    guard::run(|| E::timer(fd), E::fault);
+}

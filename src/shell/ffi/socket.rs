@@ -1,0 +1,148 @@
+//! The kernel's side: clocks, the timer's descriptor, and what sockets hold. A descriptor of -1, or
+//! a call that the kernel refuses, answers `None` or `false`.
+
+use libc::{c_int, c_ulong};
+
+/// Microseconds of CLOCK_MONOTONIC, which no step of the wall clock touches; it stands still while
+/// the machine is suspended.
+pub fn monotonic_us() -> u64 {
+    clock_us(libc::CLOCK_MONOTONIC)
+}
+
+/// Milliseconds since 1970 by the wall clock.
+pub fn wall_ms() -> u64 {
+    clock_us(libc::CLOCK_REALTIME) / 1_000
+}
+
+fn clock_us(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a valid place to write to.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)
+}
+
+fn pending(fd: c_int, request: c_ulong) -> Option<u64> {
+    if fd < 0 {
+        return None;
+    }
+    let mut bytes: c_int = 0;
+    // SAFETY: both requests write one int to a valid place, and a wrong descriptor is an error.
+    let answer = unsafe { libc::ioctl(fd, request as _, &raw mut bytes) };
+    (answer == 0).then(|| u64::try_from(bytes).unwrap_or(0))
+}
+
+/// Bytes that came in and were not read.
+pub fn unread(fd: c_int) -> Option<u64> {
+    pending(fd, libc::FIONREAD as c_ulong)
+}
+
+/// Bytes sent that the peer's kernel has not acknowledged; over a unix socket, that the peer has not
+/// read (in the kernel's own measure, which counts a little more; 0 is 0).
+pub fn unacked(fd: c_int) -> Option<u64> {
+    pending(fd, libc::TIOCOUTQ as c_ulong)
+}
+
+/// A duplicate of `fd` at the first free number from `lowest` on.
+pub fn duplicate(fd: c_int, lowest: c_int) -> Option<c_int> {
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: makes a descriptor of our own, or fails.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) };
+    (copy >= 0).then_some(copy)
+}
+
+/// Sends an end of stream and goes on reading.
+pub fn shut_writing(fd: c_int) -> bool {
+    // SAFETY: a wrong descriptor is an error.
+    fd >= 0 && unsafe { libc::shutdown(fd, libc::SHUT_WR) } == 0
+}
+
+/// Reads and throws away what came in; `false` once the peer has closed or the socket failed.
+pub fn discard_input(fd: c_int) -> bool {
+    let mut scrap = [0_u8; 16 * 1024];
+    // Bounded: a peer that sends without end is not read without end.
+    for _ in 0..8 {
+        // SAFETY: a valid buffer and its length.
+        let got = unsafe { libc::recv(fd, scrap.as_mut_ptr().cast(), scrap.len(), libc::MSG_DONTWAIT) };
+        if got == 0 {
+            return false;
+        }
+        if got < 0 {
+            let error = std::io::Error::last_os_error();
+            return matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+            );
+        }
+    }
+    true
+}
+
+/// Closes a descriptor of our own.
+pub fn close(fd: c_int) {
+    // SAFETY: only ever called with descriptors that this module made, once each.
+    unsafe { libc::close(fd) };
+}
+
+/// Soft and hard limit of descriptors.
+pub fn descriptor_limits() -> (u64, u64) {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: a valid place to write to.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (limit.rlim_cur, limit.rlim_max)
+}
+
+/// A timer that the event loop can wait for.
+pub fn timer() -> Option<c_int> {
+    // SAFETY: makes a descriptor of our own, or fails.
+    let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+    (fd >= 0).then_some(fd)
+}
+
+/// Sets the timer to go off at a moment of [`monotonic_us`], or never.
+pub fn set_timer(fd: c_int, at_us: Option<u64>) -> bool {
+    // A time of zero would mean never.
+    let at = at_us.map_or(0, |at| at.max(1));
+    let at = at.min(u64::from(u32::MAX) * 1_000_000);
+    let zero = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let spec = libc::itimerspec {
+        it_interval: zero,
+        it_value: libc::timespec {
+            tv_sec: (at / 1_000_000) as libc::time_t,
+            tv_nsec: ((at % 1_000_000) * 1_000) as libc::c_long,
+        },
+    };
+    // SAFETY: a valid structure, and no place for the old one is asked for.
+    unsafe { libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut()) == 0 }
+}
+
+/// Takes note of a timer that went off.
+pub fn read_timer(fd: c_int) {
+    let mut times = 0_u64;
+    // SAFETY: eight bytes, as timerfd wants them.
+    unsafe { libc::read(fd, (&raw mut times).cast(), size_of::<u64>()) };
+}
+
+/// Random bits, for the jitter's seed.
+pub fn random() -> u64 {
+    let mut bits = 0_u64;
+    // SAFETY: a valid place of eight bytes.
+    let got = unsafe { libc::getrandom((&raw mut bits).cast(), size_of::<u64>(), libc::GRND_NONBLOCK) };
+    if usize::try_from(got) == Ok(size_of::<u64>()) {
+        bits
+    } else {
+        monotonic_us() ^ (wall_ms() << 20)
+    }
+}

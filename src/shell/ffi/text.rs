@@ -1,0 +1,82 @@
+//! Strings of the server's.
+
+use super::{api, Context};
+use redis_module::raw;
+use std::ffi::CString;
+use std::slice;
+
+/// A string of the server's that we own.
+pub struct Text(*mut raw::RedisModuleString);
+
+impl Text {
+    /// `None` where the server can't make one.
+    pub fn new(bytes: &[u8]) -> Option<Text> {
+        // SAFETY: pointer and length are of one slice, and the server copies it. Without a context
+        // the string is not put under automatic memory management: it is ours.
+        let made = api!(RedisModule_CreateString(
+            std::ptr::null_mut(),
+            bytes.as_ptr().cast(),
+            bytes.len()
+        ))?;
+        (!made.is_null()).then(|| Text(made))
+    }
+
+    /// Takes over a string that the server made for us.
+    pub fn take(made: *mut raw::RedisModuleString) -> Option<Text> {
+        (!made.is_null()).then(|| Text(made))
+    }
+
+    pub fn raw(&self) -> *mut raw::RedisModuleString {
+        self.0
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        bytes_of(self.0)
+    }
+
+    /// Hands it over to the server, which frees it.
+    pub fn into_raw(self) -> *mut raw::RedisModuleString {
+        let made = self.0;
+        std::mem::forget(self);
+        made
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and freed once.
+        let _ = api!(RedisModule_FreeString(std::ptr::null_mut(), self.0));
+    }
+}
+
+/// The bytes of a string that the server lends us for the length of a call.
+pub fn bytes_of<'a>(string: *const raw::RedisModuleString) -> &'a [u8] {
+    if string.is_null() {
+        return &[];
+    }
+    let mut len = 0;
+    // SAFETY: a valid string of the server's, which outlives the call that lends it.
+    match api!(RedisModule_StringPtrLen(string, &raw mut len)) {
+        // SAFETY: the server vouches for pointer and length.
+        Some(start) if !start.is_null() => unsafe { slice::from_raw_parts(start.cast(), len) },
+        _ => &[],
+    }
+}
+
+/// For APIs that take C strings: what comes after a NUL is cut.
+pub fn c_string(text: &str) -> CString {
+    let head = text.split('\0').next().unwrap_or_default();
+    CString::new(head).unwrap_or_default()
+}
+
+/// User name of a connection; `None` when it is gone.
+pub fn user_of(ctx: Context, id: u64) -> Option<Text> {
+    // SAFETY: the id is looked up by the server; the string is ours, as no automatic memory is on.
+    Text::take(api!(RedisModule_GetClientUserNameById(ctx.raw(), id))?)
+}
+
+/// Name that a connection gave itself; `None` when it has none or is gone.
+pub fn name_of(ctx: Context, id: u64) -> Option<Text> {
+    // SAFETY: as above.
+    Text::take(api!(RedisModule_GetClientNameById(ctx.raw(), id))?)
+}

@@ -1,0 +1,153 @@
+//! Linger: duplicates of closed connections' sockets that only read, until all that was sent has
+//! arrived. Nothing read here is ever executed.
+//!
+//! As nginx's `lingering_close`: the kernel answers a byte that comes for a closed socket with a
+//! reset, and throws away what it had not delivered.
+
+use super::ffi::socket;
+use crate::engine::client::ClientId;
+use crate::engine::time::{Micros, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::raw::c_int;
+
+/// First look after the end of stream was sent; most clients have closed by then.
+const FIRST_LOOK: Millis = Millis(20);
+const LONGEST_WAIT: Millis = Millis(500);
+/// A client whose kernel has all gets this long to close, so that what it sends meanwhile meets no reset.
+const MOMENT: Millis = Millis(50);
+/// As long as something has not been delivered.
+const LONGEST: Millis = Millis(30_000);
+/// What the server may open beyond its clients: `CONFIG_FDSET_INCR` in its server.h.
+const SERVER_EXTRA: u64 = 128;
+
+#[derive(Debug)]
+struct Held {
+    fd: c_int,
+    tls: bool,
+    /// The server has let go of its own descriptor.
+    freed: bool,
+    since: Micros,
+    shut_at: Option<Micros>,
+    next_look: Micros,
+}
+
+/// All that linger.
+#[derive(Debug, Default)]
+pub struct Linger {
+    held: BTreeMap<ClientId, Held>,
+    looks: BTreeSet<(Micros, ClientId)>,
+    lowest: c_int,
+    most: usize,
+}
+
+impl Linger {
+    /// Duplicates get numbers above all that the server can use for its clients, however many of
+    /// these connect; where the limit leaves no such numbers, nothing lingers.
+    pub fn set_room(&mut self, max_clients: u64) {
+        let (soft, _) = socket::descriptor_limits();
+        let lowest = max_clients.saturating_add(SERVER_EXTRA);
+        let spare = (soft / 20).max(64);
+        let most = soft.saturating_sub(lowest).saturating_sub(spare);
+        self.lowest = c_int::try_from(lowest).unwrap_or(c_int::MAX);
+        self.most = usize::try_from(most).unwrap_or(usize::MAX).min(16_384);
+    }
+
+    pub fn room(&self) -> usize {
+        self.most.saturating_sub(self.held.len())
+    }
+
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub fn next(&self) -> Option<Micros> {
+        self.looks.first().map(|(at, _)| *at)
+    }
+
+    fn look_at(&mut self, id: ClientId, mut held: Held, at: Micros) {
+        held.next_look = at;
+        self.looks.insert((at, id));
+        self.held.insert(id, held);
+    }
+
+    /// Keeps a duplicate of a connection that the server is about to close.
+    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, tls: bool) -> bool {
+        let Some(fd) = socket::duplicate(fd, self.lowest) else {
+            return false;
+        };
+        let mut held = Held {
+            fd,
+            tls,
+            freed: false,
+            since: now,
+            shut_at: None,
+            next_look: now,
+        };
+        let at = if tls {
+            // The server's close_notify has to go first: shut down once it has let go.
+            now
+        } else {
+            socket::shut_writing(fd);
+            held.shut_at = Some(now);
+            now.plus(FIRST_LOOK)
+        };
+        self.look_at(id, held, at);
+        true
+    }
+
+    /// The server is letting go of a connection; only when this event's round is over has it.
+    pub fn freed(&mut self, id: ClientId) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.freed = true;
+        }
+    }
+
+    /// Looks after those whose turn it is. Never inside the event that frees a connection.
+    pub fn step(&mut self, now: Micros) {
+        while let Some((at, id)) = self.looks.first().copied().filter(|(at, _)| *at <= now) {
+            self.looks.remove(&(at, id));
+            let Some(mut held) = self.held.remove(&id) else {
+                continue;
+            };
+            if held.tls && held.freed && held.shut_at.is_none() {
+                socket::shut_writing(held.fd);
+                held.shut_at = Some(now);
+            }
+            if Self::is_over(&held, now) {
+                socket::close(held.fd);
+                continue;
+            }
+            let wait = match held.shut_at {
+                None => Millis(1),
+                Some(shut) => {
+                    let waited = Millis(now.since(shut) / 1_000);
+                    waited.clamp(FIRST_LOOK, LONGEST_WAIT)
+                }
+            };
+            self.look_at(id, held, now.plus(wait));
+        }
+    }
+
+    fn is_over(held: &Held, now: Micros) -> bool {
+        if now >= held.since.plus(LONGEST) {
+            return true;
+        }
+        let Some(shut) = held.shut_at else {
+            return false;
+        };
+        if !socket::discard_input(held.fd) {
+            return true;
+        }
+        now >= shut.plus(MOMENT) && socket::unacked(held.fd).unwrap_or(0) == 0
+    }
+
+    /// The module goes: everything is shut down and closed.
+    pub fn close_all(&mut self) {
+        for held in self.held.values() {
+            socket::shut_writing(held.fd);
+            socket::close(held.fd);
+        }
+        self.held.clear();
+        self.looks.clear();
+    }
+}

@@ -1,0 +1,93 @@
+//! Log: the only caller of the server's log. A verbose line for each eviction, and at most one
+//! notice a second that sums them up.
+
+use super::ffi;
+use super::ffi::register::{self, Level};
+use crate::engine::client::Client;
+use crate::engine::journal::How;
+use crate::engine::reaper::Closing;
+use crate::engine::time::Micros;
+use std::fmt::Write;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// With the module's own context the server puts our name in front.
+fn write(level: Level, line: &str) {
+    register::log(ffi::own_context(), level, line);
+}
+
+pub fn notice(line: &str) {
+    write(Level::Notice, line);
+}
+
+pub fn warning(line: &str) {
+    write(Level::Warning, line);
+}
+
+pub fn fault(text: &str) {
+    warning(&format!(
+        "internal fault, eviction has stopped; CONNAGE.CONFIG SET of any setting starts it again: {text}"
+    ));
+}
+
+pub fn evicted(client: &Client, closing: &Closing) {
+    let line = format!(
+        "evicted id={} addr={} user={} name={} age-ms={} limit-ms={} reason={} how={} waited-ms={}",
+        client.id,
+        String::from_utf8_lossy(client.addr),
+        String::from_utf8_lossy(client.user),
+        String::from_utf8_lossy(client.name),
+        closing.age,
+        closing.limit,
+        closing.reason,
+        closing.how.name(),
+        closing.waited,
+    );
+    write(Level::Verbose, &line);
+}
+
+/// Evictions that no notice has told of yet.
+#[derive(Debug, Default)]
+pub struct Summary {
+    quiet: u64,
+    blocked: u64,
+    forced: u64,
+    would: u64,
+    told_at: Micros,
+}
+
+impl Summary {
+    pub fn add(&mut self, how: How) {
+        match how {
+            How::Quiet => self.quiet += 1,
+            How::Blocked => self.blocked += 1,
+            How::Forced => self.forced += 1,
+            How::DryRun => self.would += 1,
+        }
+    }
+
+    /// Tells what has gathered, unless it told something within the last second.
+    pub fn tell(&mut self, now: Micros) {
+        let evicted = self.quiet + self.blocked + self.forced;
+        if evicted + self.would == 0 || now.since(self.told_at) < SECOND_US {
+            return;
+        }
+        let mut line = String::new();
+        if evicted > 0 {
+            let _ = write!(
+                line,
+                "evicted {evicted} connection(s): {} quiet, {} blocked, {} forced",
+                self.quiet, self.blocked, self.forced
+            );
+        }
+        if self.would > 0 {
+            let gap = if line.is_empty() { "" } else { "; " };
+            let _ = write!(line, "{gap}dry run: would have evicted {}", self.would);
+        }
+        notice(&line);
+        *self = Summary {
+            told_at: now,
+            ..Summary::default()
+        };
+    }
+}

@@ -1,0 +1,49 @@
+//! Look: what the server and the kernel know of connections, by CLIENT LIST, FIONREAD and SIOCOUTQ.
+
+use super::ffi::call::{call, Reply};
+use super::ffi::{socket, text, Context};
+use crate::engine::client::{Client, ClientId};
+use crate::engine::quiet::Seen;
+
+/// The lines of these connections; those that are gone are left out. `None` when the server won't be
+/// asked now.
+pub fn clients(ctx: Context, ids: &[ClientId]) -> Option<Reply> {
+    let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut words: Vec<&[u8]> = vec![b"LIST", b"ID"];
+    words.extend(numbers.iter().map(|number| number.as_bytes()));
+    call(ctx, c"CLIENT", &words).filter(|reply| reply.text().is_some())
+}
+
+/// The lines of all connections.
+pub fn all_clients(ctx: Context) -> Option<Reply> {
+    call(ctx, c"CLIENT", &[b"LIST"]).filter(|reply| reply.text().is_some())
+}
+
+/// The socket of a connection beside its line.
+pub fn seen(client: Client<'_>) -> Seen<'_> {
+    Seen {
+        client,
+        unread: socket::unread(client.fd),
+        unacked: socket::unacked(client.fd),
+    }
+}
+
+/// User and name, without CLIENT LIST: two lookups by id.
+pub fn identity(ctx: Context, id: ClientId) -> Option<(text::Text, Option<text::Text>)> {
+    Some((text::user_of(ctx, id.0)?, text::name_of(ctx, id.0)))
+}
+
+/// A number from a `name:number` line of an INFO section.
+pub fn info_number(ctx: Context, section: &[u8], field: &[u8]) -> Option<u64> {
+    let reply = call(ctx, c"INFO", &[section])?;
+    reply.text()?.split(|byte| *byte == b'\n').find_map(|line| {
+        let value = line.strip_prefix(field)?.strip_prefix(b":")?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    })
+}
+
+/// The server's `maxclients`.
+pub fn max_clients(ctx: Context) -> Option<u64> {
+    let reply = call(ctx, c"CONFIG", &[b"GET", b"maxclients"])?;
+    String::from_utf8(reply.element(1)?).ok()?.parse().ok()
+}

@@ -1,0 +1,18 @@
+//! The shell touches the server and never decides.
+
+mod clock;
+mod close;
+mod commands;
+mod config;
+mod events;
+#[cfg(feature = "test-faults")]
+mod faults;
+mod ffi;
+mod info;
+mod linger;
+mod log;
+mod look;
+mod module;
+mod pacemaker;
+mod state;
+mod verify;

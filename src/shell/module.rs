@@ -1,0 +1,109 @@
+//! Module: loading and unloading, the table of contents of the shell.
+
+use super::ffi::register::{log, Level};
+use super::ffi::{command, event, guard, reply, socket, Context};
+use super::{clock, commands, config, events, ffi, info, look, state, verify};
+use crate::engine::reaper::Reaper;
+use crate::engine::settings::{self, Settings};
+use redis_module::raw;
+use std::os::raw::c_int;
+
+/// The server knows versions as one number: 1.2.3 is 10203.
+const VERSION: c_int = 100;
+
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;
+
+/// What the server calls when it loads the module.
+///
+/// # Safety
+/// Only the server may call this, with the pointers that its API promises.
+#[no_mangle]
+pub unsafe extern "C" fn RedisModule_OnLoad(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's context, and a constant C string. Nothing allocates before this: the
+    // allocator is the server's, and is known only afterwards.
+    let made = unsafe {
+        raw::Export_RedisModule_Init(
+            ctx,
+            c"connage".as_ptr(),
+            VERSION,
+            raw::REDISMODULE_APIVER_1 as c_int,
+        )
+    };
+    if made != raw::REDISMODULE_OK as c_int {
+        return raw::REDISMODULE_ERR as c_int;
+    }
+    let ctx = Context::new(ctx);
+    guard::heal();
+    let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
+    let loaded = guard::run(|| load(ctx, &command::load_args(argv, argc)), refuse);
+    match loaded {
+        Some(Ok(())) => raw::REDISMODULE_OK as c_int,
+        other => {
+            if let Some(Err(reason)) = other {
+                refuse(&format!("not loaded: {reason}"));
+            }
+            let _ = guard::run(unload, refuse);
+            raw::REDISMODULE_ERR as c_int
+        }
+    }
+}
+
+/// What the server calls before it unloads the module, which it may at any time.
+///
+/// # Safety
+/// Only the server may call this.
+#[no_mangle]
+pub unsafe extern "C" fn RedisModule_OnUnload(_ctx: *mut raw::RedisModuleCtx) -> c_int {
+    let _ = guard::run(unload, |_| {});
+    raw::REDISMODULE_OK as c_int
+}
+
+fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
+    if !ffi::has_what_it_needs() {
+        return Err("this server lacks parts of the module API: Redis 7.0 or later is needed".to_owned());
+    }
+    let defaults = settings::parse_module_args(args).map_err(|error| error.to_string())?;
+    install(&defaults);
+    if !config::register(ctx, &defaults) {
+        return Err("a setting was refused: see the line before".to_owned());
+    }
+    config::commit();
+    if !commands::register(ctx) {
+        return Err("the server refused a command".to_owned());
+    }
+    if !reply::register_info::<info::Section>(ctx) {
+        return Err("the server refused the INFO section".to_owned());
+    }
+    ffi::stay_out_of_the_way(ctx);
+    ffi::make_own_context(ctx);
+    if !event::subscribe::<events::Shell>(ctx) {
+        return Err("the server refused to tell of its clients".to_owned());
+    }
+    state::start_pacemaker::<events::Shell>();
+    let room = look::max_clients(ctx).unwrap_or(u64::MAX);
+    state::with(|state| state.linger.set_room(room));
+    if !verify::find_all(ctx) {
+        return Err("the server would not list its clients".to_owned());
+    }
+    Ok(())
+}
+
+fn install(defaults: &Settings) {
+    let reaper = Reaper::new(clock::now(), socket::random(), defaults.clone());
+    #[cfg(feature = "test-faults")]
+    let reaper = super::faults::inject(reaper);
+    state::install(state::State::new(reaper));
+}
+
+/// Gives back all that the module holds; the server drops its commands, settings and subscriptions.
+fn unload() {
+    state::remove();
+    ffi::free_own_context();
+    ffi::register::free_lent();
+}

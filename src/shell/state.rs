@@ -1,0 +1,100 @@
+//! State: the one cell that holds the engine. Never borrowed across a call into the server, which may
+//! call back.
+
+use super::ffi::event::Events;
+use super::ffi::guard;
+use super::linger::Linger;
+use super::log::Summary;
+use super::pacemaker::Pacemaker;
+use super::verify::Verifier;
+use crate::engine::reaper::Reaper;
+use crate::engine::settings::Settings;
+use crate::engine::time::Micros;
+use std::sync::{Mutex, TryLockError};
+
+/// All that the module keeps.
+#[derive(Debug)]
+pub struct State {
+    pub reaper: Reaper,
+    /// What CONFIG SET has set and not yet applied.
+    pub staged: Option<Settings>,
+    pub linger: Linger,
+    pub pacemaker: Pacemaker,
+    pub summary: Summary,
+    pub verifier: Verifier,
+}
+
+impl State {
+    pub fn new(reaper: Reaper) -> Self {
+        State {
+            reaper,
+            staged: None,
+            linger: Linger::default(),
+            pacemaker: Pacemaker::default(),
+            summary: Summary::default(),
+            verifier: Verifier::default(),
+        }
+    }
+
+    /// Arms the timer for whatever comes next.
+    pub fn arm(&mut self, now: Micros) {
+        let work = self.reaper.next_wake(now);
+        let at = work.into_iter().chain(self.linger.next()).min();
+        self.pacemaker.arm(at);
+    }
+}
+
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+
+/// The state is used by the server's main thread, or under its lock, only: that the cell is taken
+/// means that the rule above was broken, which stops eviction as any fault does.
+fn cell<R>(work: impl FnOnce(&mut Option<State>) -> R) -> Option<R> {
+    let mut guard = match STATE.try_lock() {
+        Ok(guard) => guard,
+        // After a panic only those go on that rebuild it.
+        Err(TryLockError::Poisoned(poisoned)) => {
+            STATE.clear_poison();
+            poisoned.into_inner()
+        }
+        Err(TryLockError::WouldBlock) => {
+            guard::fail();
+            return None;
+        }
+    };
+    Some(work(&mut guard))
+}
+
+pub fn install(state: State) {
+    cell(|cell| *cell = Some(state));
+}
+
+/// Takes the state away; what it holds of the server and the kernel is given back.
+pub fn remove() {
+    let state = cell(Option::take).flatten();
+    if let Some(mut state) = state {
+        state.pacemaker.stop();
+        state.linger.close_all();
+    }
+}
+
+/// Works on the state, whole or not.
+pub fn with_any<R>(work: impl FnOnce(&mut State) -> R) -> Option<R> {
+    cell(|cell| cell.as_mut().map(work)).flatten()
+}
+
+/// Works on the state, unless it may be broken.
+pub fn with<R>(work: impl FnOnce(&mut State) -> R) -> Option<R> {
+    if guard::is_healthy() {
+        with_any(work)
+    } else {
+        None
+    }
+}
+
+/// Starts the timer; not part of [`State::new`] since settings are loaded before there is work.
+pub fn start_pacemaker<E: Events>() {
+    with_any(|state| {
+        state.pacemaker.stop();
+        state.pacemaker = Pacemaker::start::<E>();
+    });
+}
