@@ -8,6 +8,7 @@ pub mod condition;
 pub mod drains;
 pub mod filter;
 pub mod glob;
+pub mod identity;
 pub mod info_line;
 pub mod jitter;
 pub mod journal;

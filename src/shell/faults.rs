@@ -7,6 +7,7 @@ pub fn inject(mut reaper: Reaper) -> Reaper {
     match std::env::var("CONNAGE_TEST_FAULT").as_deref() {
         Ok("no-look") => reaper.faults.no_look = true,
         Ok("no-linger") => reaper.faults.no_linger = true,
+        Ok("panic") => reaper.faults.panics_once = true,
         _ => {}
     }
     reaper

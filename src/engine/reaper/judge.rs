@@ -1,0 +1,242 @@
+//! Judge: what to do with a connection that was looked at.
+
+use super::{Held, Reaper};
+use crate::engine::client::{Client, ClientId, ClientType};
+use crate::engine::drains::{backoff, Drain, Reach};
+use crate::engine::identity;
+use crate::engine::journal::{Circumstances, How, Reason};
+use crate::engine::manner::{manner, Manner, Surroundings};
+use crate::engine::quiet::{Activity, Seen};
+use crate::engine::registry::{Entry, State};
+use crate::engine::time::{Micros, Millis};
+
+/// A connection that is to be closed now, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closing {
+    pub id: ClientId,
+    pub how: How,
+    pub manner: Manner,
+    pub reason: Reason,
+    /// The limit that held for it; 0 when it had none.
+    pub limit: Millis,
+    pub age: Millis,
+    pub waited: Millis,
+    by_command: bool,
+    /// OVER has a rate of its own.
+    paced: bool,
+    /// Quiet at the first look, and `rate` did not hold it up: (µs since its limit).
+    lag_us: Option<u64>,
+}
+
+impl Reaper {
+    /// What to do with a connection that was looked at; `None`: leave it.
+    pub fn judge(&mut self, now: Micros, seen: &Seen, around: &Surroundings) -> Option<Closing> {
+        let client = &seen.client;
+        let id = client.id;
+        let state = self.registry.state(id)?;
+        if !matches!(state, State::Looking | State::Rechecking) {
+            return None;
+        }
+        let entry = self.registry.get_mut(id)?;
+        entry.identity = identity::fingerprint(client.user, client.name);
+        let entry = *entry;
+        let watching = self.gauge.is_watching(client);
+        if client.is_closing() {
+            self.park(id, Micros::NEVER);
+            return None;
+        }
+        let held = self.held(client);
+        let age_due = self.age_due(&entry, &held);
+        let first_look = self.drains.get(id).is_none();
+        let mut drain = self.drains.get(id).copied().unwrap_or_else(|| Drain::new(now));
+        drain.command = drain.command.filter(|command| reaches(client, command.reach));
+        let command_due = drain.command.map_or(Micros::NEVER, |command| command.start);
+        if age_due.min(command_due) > now {
+            self.not_due(id, drain, age_due, command_due);
+            return None;
+        }
+        if state == State::Rechecking {
+            self.queue(id, now);
+            return None;
+        }
+        if self.settings.dry_run && command_due > now {
+            let rest = drain.command.is_some();
+            self.note_dry_run(now, seen, &entry, &held, age_due, around);
+            drain.age_since = None;
+            if rest {
+                self.not_due(id, drain, Micros::NEVER, command_due);
+            } else {
+                self.park(id, Micros::NEVER);
+            }
+            return None;
+        }
+        if age_due <= now && !self.settings.dry_run {
+            drain.age_since = drain.age_since.or(Some(now));
+        } else {
+            drain.age_since = None;
+        }
+        if command_due <= now {
+            drain.command_since = drain.command_since.or(Some(now));
+        }
+        let by_command = match (drain.command_since, drain.age_since) {
+            (Some(command), Some(age)) => command <= age,
+            (command, _) => command.is_some(),
+        };
+        let due = if by_command {
+            command_due
+        } else {
+            age_due.max(self.limits_since)
+        };
+        drain.due_since = drain.due_since.or(Some(due.min(now)));
+        let age_end = drain.age_since.map(|since| since.plus(held.grace));
+        let command_end = drain
+            .command_since
+            .zip(drain.command)
+            .map(|(since, c)| since.plus(c.grace));
+        let end = age_end.into_iter().chain(command_end).min().unwrap_or(now);
+        let over = now >= end && !around.paused;
+        let activity = self.activity(seen, watching);
+        let how = match activity {
+            Activity::Quiet => Some(How::Quiet),
+            Activity::Blocked if over => Some(How::Blocked),
+            Activity::Busy if over => Some(How::Forced),
+            _ => None,
+        };
+        let chosen = how.and_then(|how| {
+            let manner = self.manner(seen, entry.is_tls(), around, over)?;
+            // Quiet, but not closable without loss, and out of grace.
+            let lossy = how == How::Quiet && over && manner.may_lose(seen);
+            Some((if lossy { How::Forced } else { how }, manner))
+        });
+        let Some((how, manner)) = chosen else {
+            let waited = now.since(drain.due_since.unwrap_or(now));
+            let next = now.plus_micros(backoff(waited));
+            drain.next_look = if end > now { next.min(end) } else { next };
+            self.drain(id, drain);
+            return None;
+        };
+        let due_since = drain.due_since.unwrap_or(now);
+        let planned = first_look && !by_command && entry.at == age_due;
+        let held_up = age_due.max(self.limits_since) <= self.rate_held_until;
+        let lag_us = (planned && how == How::Quiet && !held_up).then(|| now.since(due));
+        self.drains.remove(id);
+        self.set_state(id, State::Closing, Micros::NEVER);
+        Some(Closing {
+            id,
+            how,
+            manner,
+            reason: if by_command { Reason::Command } else { held.reason },
+            limit: if held.exempt { Millis(0) } else { held.limit },
+            age: Millis(now.since(entry.birth) / 1_000),
+            waited: Millis(now.since(due_since) / 1_000),
+            by_command,
+            paced: by_command && drain.command.is_some_and(|command| command.paced),
+            lag_us,
+        })
+    }
+
+    fn not_due(&mut self, id: ClientId, mut drain: Drain, age_due: Micros, command_due: Micros) {
+        if drain.command.is_some() {
+            drain.next_look = age_due.min(command_due);
+            drain.age_since = None;
+            drain.command_since = None;
+            drain.due_since = None;
+            self.drain(id, drain);
+        } else {
+            self.park(id, age_due);
+        }
+    }
+
+    #[cfg(not(feature = "test-faults"))]
+    fn activity(&self, seen: &Seen, watching: bool) -> Activity {
+        Activity::of(seen, watching)
+    }
+
+    #[cfg(feature = "test-faults")]
+    fn activity(&self, seen: &Seen, watching: bool) -> Activity {
+        if self.faults.no_look {
+            return Activity::Quiet;
+        }
+        Activity::of(seen, watching)
+    }
+
+    #[cfg(not(feature = "test-faults"))]
+    fn manner(&self, seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
+        manner(seen, tls, around, over)
+    }
+
+    #[cfg(feature = "test-faults")]
+    fn manner(&self, seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
+        if self.faults.no_linger {
+            return Some(Manner::ServerAlone);
+        }
+        manner(seen, tls, around, over)
+    }
+
+    fn note_dry_run(
+        &mut self,
+        now: Micros,
+        seen: &Seen,
+        entry: &Entry,
+        held: &Held,
+        due: Micros,
+        around: &Surroundings,
+    ) {
+        let Some(known) = self.registry.get_mut(seen.client.id) else {
+            return;
+        };
+        if known.report() {
+            return;
+        }
+        self.tally.count(How::DryRun, false);
+        self.journal.add(
+            &seen.client,
+            Circumstances {
+                time_ms: around.wall_ms,
+                age: Millis(now.since(entry.birth) / 1_000),
+                limit: held.limit,
+                reason: held.reason.clone(),
+                how: How::DryRun,
+                waited: Millis(now.since(due.max(self.limits_since)) / 1_000),
+            },
+        );
+    }
+
+    /// It could not be closed as judged (no descriptor to linger with): judged again soon.
+    pub fn not_closed(&mut self, now: Micros, id: ClientId) {
+        self.queue(id, now);
+    }
+
+    /// The server has taken `closing` over.
+    pub fn closed(&mut self, now: Micros, client: &Client, closing: &Closing, wall_ms: u64) {
+        if !closing.paced {
+            self.rate.spend(now);
+        }
+        self.tally.count(closing.how, closing.by_command);
+        if let Some(us) = closing.lag_us {
+            self.tally.lag.record(us);
+        }
+        self.journal.add(
+            client,
+            Circumstances {
+                time_ms: wall_ms,
+                age: closing.age,
+                limit: closing.limit,
+                reason: closing.reason.clone(),
+                how: closing.how,
+                waited: closing.waited,
+            },
+        );
+    }
+}
+
+/// Whether a command may close what `client` is now: it may have become something else since it was
+/// named.
+fn reaches(client: &Client, reach: Reach) -> bool {
+    match client.client_type() {
+        ClientType::Master | ClientType::SlotImport | ClientType::SlotExport => false,
+        ClientType::Replica => reach.replicas,
+        _ if client.is_server_link() => false,
+        _ => reach.protected || !(client.is_monitor() || client.is_no_evict()),
+    }
+}

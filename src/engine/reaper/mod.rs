@@ -1,0 +1,269 @@
+//! Reaper: what is to happen to connections, and when.
+//!
+//! The shell tells it of every connection that comes and goes, wakes it when it asks to be woken,
+//! looks at those that [`Plan`] names and hands back what it saw; [`Reaper::judge`] then says what
+//! to do with each. Is given the time and never asks for it; never touches the server.
+//!
+//! Here is what it keeps, who is there, and how settings change; [`plan`] says when and whom to
+//! look at, [`judge`] what to do with whom, [`held`] which limit holds, [`orders`] what commands
+//! ask for, and [`view`] what it tells.
+
+mod held;
+mod judge;
+mod orders;
+mod plan;
+mod view;
+
+pub use held::Held;
+pub use judge::Closing;
+pub use orders::Order;
+pub use plan::Plan;
+pub use view::{Report, Row};
+
+use super::budget::{Pace, Rate};
+use super::client::{Client, ClientId};
+use super::drains::{Drain, Drains};
+use super::journal::Journal;
+use super::quiet::WatchGauge;
+use super::recheck::Recheck;
+use super::registry::{Entry, Registry, State};
+use super::schedule::Schedule;
+use super::settings::{Percent, Settings};
+use super::tally::Tally;
+use super::time::{Micros, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Test-only: leaves out one of the two precautions, to show what is lost without it.
+#[cfg(feature = "test-faults")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    pub no_look: bool,
+    pub no_linger: bool,
+    /// The next tick panics.
+    pub panics_once: bool,
+}
+
+/// See the module's own text.
+#[derive(Debug)]
+pub struct Reaper {
+    seed: u64,
+    settings: Settings,
+    /// A lower bound on any limit that the settings give to anyone, in age.
+    strictest: Option<Millis>,
+    /// Every (maxage, jitter) that the settings give to anyone.
+    limits: Vec<(Millis, Percent)>,
+    /// When these limits came into force.
+    limits_since: Micros,
+    registry: Registry,
+    schedule: Schedule,
+    drains: Drains,
+    /// Limits that connections asked for themselves.
+    own: BTreeMap<ClientId, Millis>,
+    /// Past their limit, by how long, waiting for rate and pace.
+    backlog: BTreeSet<(Micros, ClientId)>,
+    rate: Rate,
+    /// Whoever was due up to here may have been held up by `rate`.
+    rate_held_until: Micros,
+    pace: Pace,
+    recheck: Recheck,
+    gauge: WatchGauge,
+    pub journal: Journal,
+    pub tally: Tally,
+    #[cfg(feature = "test-faults")]
+    pub faults: Faults,
+}
+
+impl Reaper {
+    /// `seed` decides the jitter of each connection; the shell draws it once.
+    pub fn new(now: Micros, seed: u64, settings: Settings) -> Self {
+        let mut reaper = Reaper {
+            seed,
+            strictest: None,
+            limits: Vec::new(),
+            limits_since: now,
+            registry: Registry::default(),
+            schedule: Schedule::default(),
+            drains: Drains::default(),
+            own: BTreeMap::new(),
+            backlog: BTreeSet::new(),
+            rate: Rate::new(settings.rate),
+            rate_held_until: Micros(0),
+            pace: Pace::default(),
+            recheck: Recheck::default(),
+            gauge: WatchGauge::default(),
+            journal: Journal::new(settings.log_max_len),
+            tally: Tally::default(),
+            settings,
+            #[cfg(feature = "test-faults")]
+            faults: Faults::default(),
+        };
+        reaper.derive_limits();
+        reaper
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A connection was made. Answers with the moment at which it has to be thought of, if any.
+    pub fn connected(&mut self, now: Micros, id: ClientId, tls: bool) -> Option<Micros> {
+        self.registry.insert(id, now, tls);
+        if !self.settings.enabled {
+            return None;
+        }
+        // A TLS handshake that took its time: younger connections are past this point already.
+        if id <= self.schedule.cursor && self.registry.state(id) == Some(State::Young) {
+            self.plan_anew(id);
+            return Some(self.earliest(id));
+        }
+        self.strictest.map(|limit| now.plus(limit))
+    }
+
+    /// A connection that was there before the module: the server knows its age in whole seconds,
+    /// so it is taken for as young as it can be.
+    pub fn found(&mut self, now: Micros, client: &Client, tls: bool) {
+        let at_least = Millis(client.age_s.saturating_sub(1).saturating_mul(1_000));
+        self.registry.insert(client.id, now.minus(at_least), tls);
+        // It may be older than connections that are scheduled already.
+        if client.id <= self.schedule.cursor && self.registry.state(client.id) == Some(State::Young) {
+            self.plan_anew(client.id);
+        }
+    }
+
+    /// A connection is gone. One that was never there is no error: the server tells of connections
+    /// that it refused.
+    pub fn disconnected(&mut self, id: ClientId) {
+        if let Some((state, entry)) = self.registry.remove(id) {
+            if state == State::Ready {
+                self.backlog.remove(&(entry.at, id));
+            }
+            if !self.drains.is_empty() {
+                self.drains.remove(id);
+            }
+            if !self.own.is_empty() {
+                self.own.remove(&id);
+            }
+        }
+    }
+
+    pub fn is_tls(&self, id: ClientId) -> bool {
+        self.registry.get(id).is_some_and(Entry::is_tls)
+    }
+
+    pub fn is_tracked(&self, id: ClientId) -> bool {
+        self.registry.get(id).is_some()
+    }
+
+    pub fn tracked(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Forgets the connections for which `is_there` says no.
+    pub fn keep(&mut self, is_there: impl Fn(ClientId) -> bool) {
+        let gone: Vec<ClientId> = self
+            .registry
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|id| !is_there(*id))
+            .collect();
+        gone.into_iter().for_each(|id| self.disconnected(id));
+    }
+
+    fn derive_limits(&mut self) {
+        self.strictest = self.settings.strictest_limit();
+        self.limits = self.settings.limits();
+    }
+
+    /// New settings hold at once. A raised limit ends the draining of those that it frees.
+    pub fn reconfigure(&mut self, now: Micros, settings: Settings) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        if old.rate != self.settings.rate {
+            self.rate.set(self.settings.rate);
+        }
+        if old.log_max_len != self.settings.log_max_len {
+            self.journal.set_max_len(self.settings.log_max_len);
+        }
+        if self.settings.dry_run && !old.dry_run {
+            self.registry.forget_reports();
+        }
+        if old.enabled != self.settings.enabled {
+            self.limits_since = now;
+        }
+        let limits = |s: &Settings| (s.maxage, s.jitter, s.grace, s.types, s.dry_run, s.rules.clone());
+        if limits(&old) == limits(&self.settings) {
+            return;
+        }
+        self.limits_since = now;
+        self.derive_limits();
+        self.registry.forget_states();
+        self.schedule.clear();
+        self.backlog.clear();
+        self.recheck = Recheck::default();
+        for id in self.own.keys().copied().collect::<Vec<_>>() {
+            self.plan_anew(id);
+        }
+        for id in self.drains.ids() {
+            let Some(mut drain) = self.drains.get(id).copied() else {
+                continue;
+            };
+            if drain.command.is_none() && self.earliest(id) > now {
+                self.drains.remove(id);
+                self.plan_anew(id);
+            } else {
+                drain.next_look = now;
+                self.drain(id, drain);
+            }
+        }
+    }
+
+    fn set_state(&mut self, id: ClientId, state: State, at: Micros) {
+        if let Some((State::Ready, was_at)) = self.registry.set_state(id, state, at) {
+            if state != State::Ready || was_at != at {
+                self.backlog.remove(&(was_at, id));
+            }
+        }
+    }
+
+    /// Plans `id` as if nothing were known of it but its age.
+    fn plan_anew(&mut self, id: ClientId) {
+        let at = self.earliest(id);
+        if id > self.schedule.cursor && !self.own.contains_key(&id) {
+            self.set_state(id, State::Young, Micros::NEVER);
+            return;
+        }
+        self.set_state(id, State::Scheduled, at);
+        self.schedule.add(at, id);
+    }
+
+    /// Looked at, and not to be evicted by age before `at`.
+    fn park(&mut self, id: ClientId, at: Micros) {
+        self.drains.remove(id);
+        self.set_state(id, State::Parked, at);
+        self.schedule.add(at, id);
+    }
+
+    fn drain(&mut self, id: ClientId, drain: Drain) {
+        self.set_state(id, State::Draining, drain.next_look);
+        self.drains.put(id, drain);
+    }
+
+    fn queue(&mut self, id: ClientId, place: Micros) {
+        self.set_state(id, State::Ready, place);
+        self.backlog.insert((place, id));
+    }
+
+    fn is_live(registry: &Registry) -> impl Fn(Micros, ClientId) -> bool + '_ {
+        |at, id| {
+            let planned = matches!(registry.state(id), Some(State::Scheduled | State::Parked));
+            planned && registry.get(id).is_some_and(|entry| entry.at == at)
+        }
+    }
+
+    #[cfg(feature = "test-faults")]
+    #[allow(clippy::panic)] // What it is for.
+    fn panic_once(&mut self) {
+        if std::mem::take(&mut self.faults.panics_once) {
+            panic!("injected fault");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Plan: when to wake, and whom to look at then.
+
+use super::Reaper;
+use crate::engine::client::ClientId;
+use crate::engine::identity;
+use crate::engine::recheck::Kind;
+use crate::engine::registry::State;
+use crate::engine::time::{Micros, Millis};
+
+/// Connections this close to their limit get their exact moment, several at a time.
+const HORIZON: Millis = Millis(50);
+/// At most so many change their place in one tick, however many are due.
+const MOVES: usize = 512;
+/// At most so many connections are passed over in search of those to recheck.
+const RECHECK_SPAN: usize = 2_048;
+const RECHECK_CHUNK: usize = 128;
+/// Where one look walks every client, as many as possible share its price.
+const RECHECK_CHUNK_WHEN_DEAR: usize = 512;
+
+/// What the shell is to look at now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Each by its line of CLIENT LIST and its socket.
+    pub look: Vec<ClientId>,
+    /// Each by user and name only.
+    pub identify: Vec<ClientId>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.look.is_empty() && self.identify.is_empty()
+    }
+}
+
+impl Reaper {
+    /// When to be woken; `None`: only when something changes.
+    pub fn next_wake(&mut self, now: Micros) -> Option<Micros> {
+        if !self.settings.enabled {
+            return None;
+        }
+        let scheduled = self
+            .schedule
+            .peek(Self::is_live(&self.registry))
+            .map(|(at, _)| at);
+        let young = self.next_young();
+        let drains = self.drains.next_look().map(|at| at.max(self.pace.next(now)));
+        let backlog = (!self.backlog.is_empty()).then(|| self.rate.next(now).max(self.pace.next(now)));
+        let recheck = self.is_recheck_wanted().then(|| {
+            let (_, at) = self.recheck.next(self.identity_wanted());
+            at.max(self.pace.next(now))
+        });
+        [scheduled, young, drains, backlog, recheck]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn next_young(&self) -> Option<Micros> {
+        let strictest = self.strictest?;
+        let (_, entry, _) = self.registry.after(self.schedule.cursor).next()?;
+        Some(entry.birth.plus(strictest))
+    }
+
+    /// What is to be looked at now.
+    pub fn tick(&mut self, now: Micros) -> Plan {
+        let mut plan = Plan::default();
+        #[cfg(feature = "test-faults")]
+        self.panic_once();
+        if !self.settings.enabled {
+            return plan;
+        }
+        self.advance_cursor(now);
+        self.queue_the_due(now);
+        if !self.pace.may_look(now) {
+            return plan;
+        }
+        let batch = self.pace.batch();
+        self.take_paced_drains(now, batch, &mut plan);
+        self.take_backlog(now, batch, &mut plan);
+        self.take_rechecks(now, &mut plan);
+        plan
+    }
+
+    fn advance_cursor(&mut self, now: Micros) {
+        let Some(strictest) = self.strictest else {
+            return;
+        };
+        let near = now.plus(HORIZON);
+        let next: Vec<(ClientId, State)> = self
+            .registry
+            .after(self.schedule.cursor)
+            .take(MOVES)
+            .take_while(|(_, entry, _)| entry.birth.plus(strictest) <= near)
+            .map(|(id, _, state)| (id, state))
+            .collect();
+        for (id, state) in next {
+            self.schedule.cursor = id;
+            if state == State::Young {
+                self.plan_anew(id);
+            }
+        }
+        self.schedule
+            .compact(self.registry.len(), Self::is_live(&self.registry));
+    }
+
+    fn queue_the_due(&mut self, now: Micros) {
+        for _ in 0..MOVES {
+            let due = self.schedule.pop_due(now, Self::is_live(&self.registry));
+            let Some((at, id)) = due else {
+                break;
+            };
+            self.queue(id, at);
+        }
+    }
+
+    /// Drains whose look is due: those that OVER paces are looked at, the others queue for `rate`.
+    fn take_paced_drains(&mut self, now: Micros, batch: usize, plan: &mut Plan) {
+        for _ in 0..MOVES {
+            if plan.look.len() >= batch {
+                break;
+            }
+            let Some((id, drain)) = self.drains.pop_due(now) else {
+                break;
+            };
+            let paced = drain.command.is_some_and(|c| c.paced && c.start <= now);
+            if paced {
+                self.set_state(id, State::Looking, drain.next_look);
+                plan.look.push(id);
+            } else {
+                self.queue(id, drain.due_since.unwrap_or(drain.next_look));
+            }
+        }
+    }
+
+    fn take_backlog(&mut self, now: Micros, batch: usize, plan: &mut Plan) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        let allowance = self.rate.allowance(now) as usize;
+        let room = batch.saturating_sub(plan.look.len()).min(allowance);
+        for _ in 0..room {
+            let Some((place, id)) = self.backlog.pop_first() else {
+                break;
+            };
+            self.set_state(id, State::Looking, place);
+            plan.look.push(id);
+        }
+        if room == allowance && !self.backlog.is_empty() {
+            self.rate_held_until = now;
+        }
+    }
+
+    pub(super) fn identity_wanted(&self) -> bool {
+        self.settings.rules.matches_on_identity()
+    }
+
+    /// Whether anyone may have been looked at and left.
+    fn is_recheck_wanted(&self) -> bool {
+        self.strictest.is_some()
+            && self.schedule.cursor > ClientId(0)
+            && self
+                .registry
+                .oldest()
+                .is_some_and(|(id, _)| id <= self.schedule.cursor)
+    }
+
+    fn take_rechecks(&mut self, now: Micros, plan: &mut Plan) {
+        if !self.is_recheck_wanted() {
+            return;
+        }
+        let (kind, at) = self.recheck.next(self.identity_wanted());
+        if at > now {
+            return;
+        }
+        let chunk = if kind == Kind::Full && self.pace.looks_are_dear() {
+            RECHECK_CHUNK_WHEN_DEAR
+        } else {
+            RECHECK_CHUNK
+        };
+        let mut position = self.recheck.position(kind, now);
+        let mut found = Vec::new();
+        let mut passed = 0;
+        let mut done = true;
+        for (id, _, state) in self.registry.after(position) {
+            if id > self.schedule.cursor {
+                break;
+            }
+            if passed == RECHECK_SPAN || found.len() == chunk {
+                done = false;
+                break;
+            }
+            position = id;
+            passed += 1;
+            if state == State::Parked {
+                found.push(id);
+            }
+        }
+        self.recheck.advance(kind, (!done).then_some(position));
+        match kind {
+            Kind::Identity => plan.identify = found,
+            Kind::Full => {
+                for id in &found {
+                    let at = self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at);
+                    self.set_state(*id, State::Rechecking, at);
+                }
+                plan.look.extend(found);
+            }
+        }
+        // Passing over the others costs a little as well.
+        self.recheck.spend(now, passed as u64 / 32 + 1);
+    }
+
+    /// User and name of a connection that [`Plan::identify`] named.
+    pub fn identified(&mut self, now: Micros, id: ClientId, user: &[u8], name: &[u8]) {
+        let identity = identity::fingerprint(user, name);
+        let changed = self
+            .registry
+            .get(id)
+            .is_some_and(|entry| entry.identity != identity);
+        if changed && self.registry.state(id) == Some(State::Parked) {
+            self.queue(id, now);
+        }
+    }
+
+    /// A plan was carried out: `look_us` for looking, `close_us` for closing.
+    pub fn carried_out(&mut self, now: Micros, plan: &Plan, look_us: u64, close_us: u64) {
+        if !plan.look.is_empty() {
+            self.tally.swept(look_us);
+            self.pace.spend(now, plan.look.len(), look_us, close_us);
+        }
+        let mut rechecked = 0;
+        for id in &plan.look {
+            // Not in the reply: it is gone, and its event was missed or is on its way.
+            match self.registry.state(*id) {
+                Some(State::Looking | State::Rechecking) => self.disconnected(*id),
+                Some(State::Parked) => rechecked += 1,
+                _ => {}
+            }
+        }
+        // What is looked at in one go shares its price.
+        let share = match plan.look.len() {
+            0 => look_us,
+            all => look_us * rechecked / all as u64,
+        };
+        self.recheck.spend(now, share);
+    }
+
+    /// The server would not be looked at: everything stays as it was, to be tried again.
+    pub fn look_failed(&mut self, now: Micros, plan: &Plan) {
+        for id in &plan.look {
+            if let Some(mut drain) = self.drains.get(*id).copied() {
+                drain.next_look = now.plus(Millis(100));
+                self.drain(*id, drain);
+            } else {
+                self.park(*id, now.plus(Millis(100)));
+            }
+        }
+    }
+}

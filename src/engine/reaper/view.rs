@@ -1,0 +1,97 @@
+//! View: what LIST, SELF and INFO tell.
+
+use super::Reaper;
+use crate::engine::client::Client;
+use crate::engine::registry::State;
+use crate::engine::time::{Micros, Millis};
+
+/// What CONNAGE.LIST and CONNAGE.SELF tell of a connection beside the server's own fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub age: Millis,
+    pub limit: Millis,
+    /// -1 when it has no limit.
+    pub expires_in_ms: i64,
+    pub rule: Option<String>,
+    pub state: &'static str,
+}
+
+/// Numbers for INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub tracked: usize,
+    pub draining: usize,
+    pub backlog: usize,
+    pub oldest_age: Millis,
+    pub next_expiry_in_ms: i64,
+    pub recheck_period_ms: u64,
+    pub memory: usize,
+}
+
+impl Reaper {
+    /// What is known of `client`; `None` for a connection that is not known.
+    pub fn row(&self, now: Micros, client: &Client) -> Option<Row> {
+        let entry = self.registry.get(client.id)?;
+        let held = self.held(client);
+        let due = self.age_due(entry, &held);
+        let draining =
+            self.drains.get(client.id).is_some() || self.registry.state(client.id) == Some(State::Closing);
+        let limited = due < Micros::NEVER;
+        Some(Row {
+            age: Millis(now.since(entry.birth) / 1_000),
+            limit: if limited { held.limit } else { Millis(0) },
+            expires_in_ms: if limited {
+                i64::try_from(due.since(now).div_ceil(1_000)).unwrap_or(i64::MAX)
+            } else {
+                -1
+            },
+            rule: held.rule,
+            state: match (draining, limited) {
+                (true, _) => "draining",
+                (false, true) => "active",
+                (false, false) => "exempt",
+            },
+        })
+    }
+
+    pub fn report(&mut self, now: Micros) -> Report {
+        let scheduled = self
+            .schedule
+            .peek(Self::is_live(&self.registry))
+            .map(|(at, _)| at);
+        let young = self
+            .registry
+            .after(self.schedule.cursor)
+            .next()
+            .map(|(id, _, _)| self.earliest(id));
+        let next = scheduled
+            .into_iter()
+            .chain(young)
+            .filter(|at| *at < Micros::NEVER)
+            .min();
+        let next_expiry_in_ms = match next {
+            _ if !self.settings.enabled => -1,
+            _ if !self.backlog.is_empty() => 0,
+            None => -1,
+            Some(at) => i64::try_from(at.since(now).div_ceil(1_000)).unwrap_or(i64::MAX),
+        };
+        Report {
+            tracked: self.registry.len(),
+            draining: self.drains.len(),
+            backlog: self.backlog.len(),
+            oldest_age: Millis(
+                self.registry
+                    .oldest()
+                    .map_or(0, |(_, entry)| now.since(entry.birth) / 1_000),
+            ),
+            next_expiry_in_ms,
+            recheck_period_ms: self.recheck.period_ms(self.identity_wanted(), now),
+            memory: self.registry.memory()
+                + self.schedule.memory()
+                + self.drains.memory()
+                + self.backlog.len() * 32
+                + self.own.len() * 32
+                + self.journal.memory(),
+        }
+    }
+}
