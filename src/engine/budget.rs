@@ -114,6 +114,9 @@ const LOOK_SHARE: u64 = 20;
 const CLOSE_SHARE: u64 = 2;
 /// Unused time that may be saved up, so that a single expiry among idle seconds need not wait.
 const SLACK_US: u64 = 40_000;
+/// A look that takes longer has waited for something else (the server's I/O threads, for a processor);
+/// to make it wait twenty times as long would keep everybody past their limit.
+const DEAREST_LOOK_US: u64 = 5_000;
 /// So few that neither looking at them nor the server's own freeing of them (8 to 18 µs each, after
 /// the module has returned) is felt by other clients.
 pub const BATCH: usize = 32;
@@ -154,8 +157,11 @@ impl Pace {
     /// `ids` were looked at in `look_us`, and what was to be closed was closed in `close_us`.
     pub fn spend(&mut self, now: Micros, ids: usize, look_us: u64, close_us: u64) {
         let ids = ids as u64;
-        self.looks_are_dear = look_us > 150 + 5 * ids;
+        if ids > 0 {
+            self.looks_are_dear = look_us > 150 + 5 * ids;
+        }
         let owed = look_us
+            .min(DEAREST_LOOK_US)
             .saturating_mul(LOOK_SHARE)
             .saturating_add(close_us.saturating_mul(CLOSE_SHARE));
         self.paid_until = Micros(self.paid_until.0.max(now.0)).plus_micros(owed);

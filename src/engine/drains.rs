@@ -37,6 +37,12 @@ pub struct Drain {
     /// First moment at which it was due for either reason.
     pub due_since: Option<Micros>,
     pub next_look: Micros,
+    /// When its grace ends.
+    pub end: Micros,
+    /// What was under way at the last look passes by itself.
+    pub passes: bool,
+    /// Its descriptor, as the last look told; -1 before.
+    pub fd: i32,
 }
 
 impl Drain {
@@ -47,6 +53,9 @@ impl Drain {
             command_since: None,
             due_since: None,
             next_look,
+            end: Micros::NEVER,
+            passes: false,
+            fd: -1,
         }
     }
 }
@@ -110,10 +119,16 @@ impl Drains {
     }
 }
 
-/// The wait before the next look at a connection that has been waited for `waited_us`: soon at
-/// first, since most are busy for a fraction of a millisecond, and less often as time goes by.
-pub fn backoff(waited_us: u64) -> u64 {
-    (waited_us / 8).clamp(500, 1_000_000)
+/// The wait before the next look at a connection that has been waited for `waited_us`. What passes by
+/// itself, a command or a reply on its way, is over within a fraction of a millisecond, and back as
+/// soon: look often. A transaction or a blocking command takes as long as its client likes. Neither
+/// is the price of looking, which the budget bounds.
+pub fn backoff(waited_us: u64, passes: bool) -> u64 {
+    if passes {
+        (waited_us / 64).clamp(500, 20_000)
+    } else {
+        (waited_us / 8).clamp(1_000, 500_000)
+    }
 }
 
 #[cfg(test)]
@@ -137,14 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn looks_get_rarer_but_never_rarer_than_one_a_second() {
-        for (waited, expected) in [
-            (0, 500),
-            (8_000, 1_000),
-            (80_000, 10_000),
-            (60_000_000, 1_000_000),
+    fn looks_get_rarer_and_less_so_for_what_passes_by_itself() {
+        for (waited, passes, expected) in [
+            (0, true, 500),
+            (64_000, true, 1_000),
+            (60_000_000, true, 20_000),
+            (0, false, 1_000),
+            (80_000, false, 10_000),
+            (60_000_000, false, 500_000),
         ] {
-            assert_eq!(backoff(waited), expected);
+            assert_eq!(backoff(waited, passes), expected);
         }
     }
 }

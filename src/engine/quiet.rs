@@ -22,14 +22,19 @@ pub enum Activity {
     Quiet,
     /// It waits in a blocking command that has answered nothing yet.
     Blocked,
-    /// A reply, a transaction or a command is under way.
+    /// It holds MULTI or WATCH.
+    Transaction,
+    /// A reply or a command is under way.
     Busy,
 }
 
 impl Activity {
     pub fn of(seen: &Seen, watching: bool) -> Activity {
         let client = &seen.client;
-        if client.obl > 0 || client.oll > 0 || client.in_multi() || watching {
+        if client.in_multi() || watching {
+            return Activity::Transaction;
+        }
+        if client.obl > 0 || client.oll > 0 {
             return Activity::Busy;
         }
         if client.is_blocked() {
@@ -113,8 +118,8 @@ mod tests {
             ("id=1 flags=N argv-mem=10", Some(0), Busy),
             ("id=1 flags=N obl=5", Some(0), Busy),
             ("id=1 flags=N oll=1", Some(0), Busy),
-            ("id=1 flags=x multi=0", Some(0), Busy),
-            ("id=1 flags=x", Some(0), Busy),
+            ("id=1 flags=x multi=0", Some(0), Transaction),
+            ("id=1 flags=x", Some(0), Transaction),
             ("id=1 flags=b", Some(0), Blocked),
             ("id=1 flags=b qbuf=30", Some(9), Blocked),
             ("id=1 flags=b obl=3", Some(0), Busy),
@@ -127,7 +132,7 @@ mod tests {
                 unacked: Some(0),
             };
             assert_eq!(Activity::of(&seen, false), expected, "{line} unread {unread:?}");
-            assert_eq!(Activity::of(&seen, true), Busy, "watching: {line}");
+            assert_eq!(Activity::of(&seen, true), Transaction, "watching: {line}");
         }
     }
 

@@ -16,6 +16,12 @@ pub fn to_kernel_us(at: Micros) -> u64 {
     at.0.saturating_sub(ORIGIN_US)
 }
 
+/// How long this thread has worked, in µs. Unlike [`now`] it does not count the time in which others had
+/// the processor, which says nothing of what our work costs.
+pub fn worked_us() -> u64 {
+    socket::thread_us()
+}
+
 /// Milliseconds since 1970, for people to read.
 pub fn wall_ms() -> u64 {
     socket::wall_ms()

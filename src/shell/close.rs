@@ -15,31 +15,38 @@ const SHUTS_BOTH_HALVES_SINCE: i32 = 0x0007_0200;
 
 /// One round of work, if there is any.
 pub fn carry_out(ctx: Context, now: Micros) {
-    let Some(plan) = state::with(|state| state.reaper.tick(now)) else {
+    let Some(mut plan) = state::with(|state| state.reaper.tick(now)) else {
         return;
     };
     if plan.is_empty() {
         return;
     }
-    let began = clock::now();
+    let began = clock::worked_us();
+    state::with(|state| {
+        let has_input = |fd| ffi::socket::unread(fd).is_some_and(|bytes| bytes > 0);
+        state.reaper.put_off_the_busy(now, &mut plan, has_input);
+    });
     identify(ctx, now, &plan);
-    let mut looked = clock::now();
+    let mut looked = clock::worked_us();
     if !plan.look.is_empty() {
         let Some(reply) = look::clients(ctx, &plan.look) else {
             state::with(|state| state.reaper.look_failed(now, &plan));
             return;
         };
         let closings = judge(ctx, now, reply.text().unwrap_or_default());
-        looked = clock::now();
+        looked = clock::worked_us();
         for (client, closing) in &closings {
             close(ctx, now, client, closing);
         }
     }
-    let closed = clock::now();
+    let closed = clock::worked_us();
     state::with(|state| {
-        state
-            .reaper
-            .carried_out(now, &plan, looked.since(began), closed.since(looked));
+        state.reaper.carried_out(
+            now,
+            &plan,
+            looked.saturating_sub(began),
+            closed.saturating_sub(looked),
+        );
         state.summary.tell(now);
     });
 }

@@ -99,7 +99,7 @@ impl Reaper {
         let how = match activity {
             Activity::Quiet => Some(How::Quiet),
             Activity::Blocked if over => Some(How::Blocked),
-            Activity::Busy if over => Some(How::Forced),
+            Activity::Transaction | Activity::Busy if over => Some(How::Forced),
             _ => None,
         };
         let chosen = how.and_then(|how| {
@@ -109,9 +109,13 @@ impl Reaper {
             Some((if lossy { How::Forced } else { how }, manner))
         });
         let Some((how, manner)) = chosen else {
+            let passes = matches!(activity, Activity::Busy | Activity::Quiet);
             let waited = now.since(drain.due_since.unwrap_or(now));
-            let next = now.plus_micros(backoff(waited));
+            let next = now.plus_micros(backoff(waited, passes));
             drain.next_look = if end > now { next.min(end) } else { next };
+            drain.end = end;
+            drain.passes = passes;
+            drain.fd = client.fd;
             self.drain(id, drain);
             return None;
         };

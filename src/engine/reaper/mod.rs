@@ -12,6 +12,8 @@ mod held;
 mod judge;
 mod orders;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use held::Held;

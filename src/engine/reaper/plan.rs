@@ -2,6 +2,7 @@
 
 use super::Reaper;
 use crate::engine::client::ClientId;
+use crate::engine::drains::backoff;
 use crate::engine::identity;
 use crate::engine::recheck::Kind;
 use crate::engine::registry::State;
@@ -154,14 +155,15 @@ impl Reaper {
         self.settings.rules.matches_on_identity()
     }
 
-    /// Whether anyone may have been looked at and left.
+    /// Nobody younger than this one can have been looked at and left.
+    fn recheck_end(&self) -> ClientId {
+        let own = self.own.last_key_value().map_or(ClientId(0), |(id, _)| *id);
+        self.schedule.cursor.max(own)
+    }
+
     fn is_recheck_wanted(&self) -> bool {
-        self.strictest.is_some()
-            && self.schedule.cursor > ClientId(0)
-            && self
-                .registry
-                .oldest()
-                .is_some_and(|(id, _)| id <= self.schedule.cursor)
+        let end = self.recheck_end();
+        self.registry.oldest().is_some_and(|(id, _)| id <= end)
     }
 
     fn take_rechecks(&mut self, now: Micros, plan: &mut Plan) {
@@ -177,12 +179,13 @@ impl Reaper {
         } else {
             RECHECK_CHUNK
         };
+        let end = self.recheck_end();
         let mut position = self.recheck.position(kind, now);
         let mut found = Vec::new();
         let mut passed = 0;
         let mut done = true;
         for (id, _, state) in self.registry.after(position) {
-            if id > self.schedule.cursor {
+            if id > end {
                 break;
             }
             if passed == RECHECK_SPAN || found.len() == chunk {
@@ -210,6 +213,25 @@ impl Reaper {
         self.recheck.spend(now, passed as u64 / 32 + 1);
     }
 
+    /// Takes those out of the plan that were busy at their last look and have input waiting now: they
+    /// still are, and a look at a descriptor costs a tenth of one at a client, or a thousandth where
+    /// the server has to stop its I/O threads for it.
+    pub fn put_off_the_busy(&mut self, now: Micros, plan: &mut Plan, has_input: impl Fn(i32) -> bool) {
+        plan.look.retain(|id| {
+            let Some(mut drain) = self.drains.get(*id).copied() else {
+                return true;
+            };
+            let busy = drain.passes && drain.end > now && drain.fd >= 0 && has_input(drain.fd);
+            if busy {
+                let waited = now.since(drain.due_since.unwrap_or(now));
+                let next = now.plus_micros(backoff(waited, true));
+                drain.next_look = next.min(drain.end);
+                self.drain(*id, drain);
+            }
+            !busy
+        });
+    }
+
     /// User and name of a connection that [`Plan::identify`] named.
     pub fn identified(&mut self, now: Micros, id: ClientId, user: &[u8], name: &[u8]) {
         let identity = identity::fingerprint(user, name);
@@ -226,8 +248,8 @@ impl Reaper {
     pub fn carried_out(&mut self, now: Micros, plan: &Plan, look_us: u64, close_us: u64) {
         if !plan.look.is_empty() {
             self.tally.swept(look_us);
-            self.pace.spend(now, plan.look.len(), look_us, close_us);
         }
+        self.pace.spend(now, plan.look.len(), look_us, close_us);
         let mut rechecked = 0;
         for id in &plan.look {
             // Not in the reply: it is gone, and its event was missed or is on its way.

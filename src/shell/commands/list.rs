@@ -61,8 +61,9 @@ impl Line {
 
 fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let request = ListRequest::parse(words).map_err(|error| format!("ERR {error}"))?;
-    let now = clock::now();
     let filter = &request.filter;
+    select::refuse_unknown_users(ctx, filter)?;
+    let now = clock::now();
     let among = match (filter.is_empty(), request.limit) {
         (true, Some(limit)) => Among::These(oldest(limit)),
         _ => Among::of(filter, now),

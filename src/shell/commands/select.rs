@@ -6,6 +6,8 @@ use crate::engine::filter::Filter;
 use crate::engine::info_line;
 use crate::engine::request::master_refused;
 use crate::engine::time::{Micros, Millis};
+use crate::engine::word::shown;
+use crate::shell::ffi::call::call;
 use crate::shell::ffi::{self, Context};
 use crate::shell::{look, state};
 
@@ -106,4 +108,22 @@ pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
         return Err(format!("ERR {}", master_refused(&format!("ID {}", client.id))));
     }
     Ok(())
+}
+
+/// A user who is not there is a slip, which CLIENT KILL refuses too.
+///
+/// # Errors
+/// The filter names such a user.
+pub fn refuse_unknown_users(ctx: Context, filter: &Filter) -> Result<(), String> {
+    let is_there = |user: &[u8]| {
+        let reply = call(ctx, c"ACL", &[b"GETUSER", user]);
+        reply.is_some_and(|reply| reply.element(0).is_some())
+    };
+    match filter.users().find(|user| !is_there(user)) {
+        Some(user) => Err(format!(
+            "ERR USER: there is no user {}: ACL LIST names them",
+            shown(user)
+        )),
+        None => Ok(()),
+    }
 }

@@ -9,6 +9,11 @@ pub fn monotonic_us() -> u64 {
     clock_us(libc::CLOCK_MONOTONIC)
 }
 
+/// Microseconds that the calling thread has run on a processor.
+pub fn thread_us() -> u64 {
+    clock_us(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// Milliseconds since 1970 by the wall clock.
 pub fn wall_ms() -> u64 {
     clock_us(libc::CLOCK_REALTIME) / 1_000

@@ -1,0 +1,667 @@
+//! The reaper in a made-up world: time stands still unless moved, and connections are what the test says.
+
+use super::*;
+use crate::engine::drains::Reach;
+use crate::engine::info_line;
+use crate::engine::jitter;
+use crate::engine::journal::How;
+use crate::engine::manner::Surroundings;
+use crate::engine::quiet::Seen;
+use crate::engine::settings::Name;
+use proptest::prelude::*;
+
+/// The rest of a connection's line in CLIENT LIST.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Is {
+    Quiet,
+    Busy,
+    Multi,
+    Blocked,
+    Subscriber,
+    Monitor,
+    Replica,
+}
+
+impl Is {
+    fn line(self) -> &'static str {
+        match self {
+            Is::Quiet => "flags=N",
+            Is::Busy => "flags=N obl=5",
+            Is::Multi => "flags=x multi=1",
+            Is::Blocked => "flags=b",
+            Is::Subscriber => "flags=P sub=1",
+            Is::Monitor => "flags=O",
+            Is::Replica => "flags=S",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    born: u64,
+    is: Is,
+    user: &'static str,
+    own: u64,
+    /// When `is` or `user` last changed.
+    changed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Gone {
+    id: u64,
+    at: u64,
+    how: How,
+    reason: String,
+}
+
+const SEED: u64 = 42;
+/// Everything begins here, in ms, so that births may lie before.
+const START: u64 = 1_000_000;
+
+/// A server, as far as the reaper can tell. Times in ms.
+struct World {
+    reaper: Reaper,
+    now: u64,
+    peers: BTreeMap<u64, Peer>,
+    gone: Vec<Gone>,
+    paused: bool,
+    next_id: u64,
+}
+
+fn us(ms: u64) -> Micros {
+    Micros(ms * 1_000)
+}
+
+impl World {
+    fn new(settings: &[(Name, &str)]) -> World {
+        let mut all = Settings::default();
+        all.rate = 0;
+        for (name, value) in settings {
+            all.set(*name, value.as_bytes()).unwrap();
+        }
+        World {
+            reaper: Reaper::new(us(START), SEED, all),
+            now: START,
+            peers: BTreeMap::new(),
+            gone: Vec::new(),
+            paused: false,
+            next_id: 1,
+        }
+    }
+
+    fn connect(&mut self, is: Is, user: &'static str) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let peer = Peer {
+            born: self.now,
+            is,
+            user,
+            own: 0,
+            changed: self.now,
+        };
+        self.peers.insert(id, peer);
+        self.reaper.connected(us(self.now), ClientId(id), false);
+        id
+    }
+
+    fn set(&mut self, name: Name, value: &str) {
+        let mut settings = self.reaper.settings().clone();
+        settings.set(name, value.as_bytes()).unwrap();
+        self.reaper.reconfigure(us(self.now), settings);
+    }
+
+    fn become_(&mut self, id: u64, is: Is) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.is = is;
+            peer.changed = self.now;
+        }
+    }
+
+    /// As the shell does.
+    fn carry_out(&mut self) {
+        let now = us(self.now);
+        let plan = self.reaper.tick(now);
+        for id in &plan.identify {
+            if let Some(peer) = self.peers.get(&id.0) {
+                self.reaper.identified(now, *id, peer.user.as_bytes(), b"");
+            }
+        }
+        for id in &plan.look {
+            let Some(peer) = self.peers.get(&id.0) else {
+                continue;
+            };
+            let line = format!(
+                "id={id} addr=1.2.3.4:5 idle=9 user={} {}",
+                peer.user,
+                peer.is.line()
+            );
+            let client = info_line::parse(line.as_bytes()).unwrap();
+            let seen = Seen {
+                client,
+                unread: Some(0),
+                unacked: Some(0),
+            };
+            let around = Surroundings {
+                paused: self.paused,
+                linger_room: 9,
+                ..Surroundings::default()
+            };
+            if let Some(closing) = self.reaper.judge(now, &seen, &around) {
+                self.reaper.closed(now, &client, &closing, 0);
+                let reason = closing.reason.to_string();
+                self.gone.push(Gone {
+                    id: id.0,
+                    at: self.now,
+                    how: closing.how,
+                    reason,
+                });
+                self.peers.remove(&id.0);
+                self.reaper.disconnected(*id);
+            }
+        }
+        self.reaper.carried_out(now, &plan, 0, 0);
+    }
+
+    /// Moves time on by `ms`, waking the reaper when it asks for it.
+    fn pass(&mut self, ms: u64) {
+        let end = self.now + ms;
+        let mut turns = 0;
+        loop {
+            let at = self
+                .reaper
+                .next_wake(us(self.now))
+                .map_or(u64::MAX, |at| at.0.div_ceil(1_000));
+            if at > end {
+                break;
+            }
+            turns = if at > self.now { 0 } else { turns + 1 };
+            assert!(turns < 2_000, "it asks to be woken without end");
+            self.now = self.now.max(at);
+            self.carry_out();
+        }
+        self.now = end;
+    }
+
+    fn ids_gone(&self) -> Vec<u64> {
+        self.gone.iter().map(|gone| gone.id).collect()
+    }
+}
+
+#[test]
+fn a_quiet_connection_goes_at_its_limit_and_not_before() {
+    let mut world = World::new(&[(Name::Maxage, "1s")]);
+    let id = world.connect(Is::Quiet, "u");
+    world.pass(999);
+    assert_eq!(world.ids_gone(), []);
+    world.pass(1);
+    let expected = Gone {
+        id,
+        at: START + 1_000,
+        how: How::Quiet,
+        reason: "maxage".into(),
+    };
+    assert_eq!(world.gone, [expected]);
+    assert_eq!(world.reaper.tally.lag.max(), 0);
+}
+
+#[test]
+fn grace_ends_as_what_was_under_way() {
+    for (is, how) in [
+        (Is::Multi, How::Forced),
+        (Is::Busy, How::Forced),
+        (Is::Blocked, How::Blocked),
+    ] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "500")]);
+        world.connect(is, "u");
+        world.pass(1_499);
+        assert_eq!(
+            (world.ids_gone(), world.reaper.report(us(world.now)).draining),
+            (vec![], 1),
+            "{is:?}"
+        );
+        world.pass(1);
+        assert_eq!(world.gone.first().map(|gone| gone.how), Some(how), "{is:?}");
+    }
+}
+
+#[test]
+fn what_gets_quiet_within_its_grace_goes_quietly_soon_after() {
+    for is in [Is::Multi, Is::Busy, Is::Blocked] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1m")]);
+        let id = world.connect(is, "u");
+        world.pass(3_000);
+        world.become_(id, Is::Quiet);
+        world.pass(500);
+        assert_eq!(
+            world.gone.first().map(|gone| gone.how),
+            Some(How::Quiet),
+            "{is:?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_is_forced_while_clients_are_paused() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "0")]);
+    world.connect(Is::Multi, "u");
+    world.connect(Is::Blocked, "u");
+    world.paused = true;
+    world.pass(60_000);
+    assert_eq!(world.ids_gone(), []);
+    world.paused = false;
+    world.pass(1_000);
+    assert_eq!(world.gone.len(), 2);
+}
+
+#[test]
+fn age_spares_what_is_not_a_normal_client_and_takes_it_when_it_becomes_one() {
+    for is in [Is::Subscriber, Is::Monitor, Is::Replica] {
+        let mut world = World::new(&[(Name::Maxage, "1s")]);
+        let id = world.connect(is, "u");
+        world.pass(30_000);
+        assert_eq!(world.ids_gone(), [], "{is:?}");
+        world.become_(id, Is::Quiet);
+        world.pass(10_000);
+        assert_eq!(world.ids_gone(), [id], "{is:?}");
+    }
+}
+
+#[test]
+fn a_change_of_user_into_a_stricter_rule_is_noticed_within_a_second() {
+    let mut world = World::new(&[
+        (Name::Maxage, "1h"),
+        (Name::Rules, "ci: user=ci maxage=1s; no: user=ops maxage=0"),
+    ]);
+    let id = world.connect(Is::Quiet, "ops");
+    world.pass(20_000);
+    assert_eq!(world.ids_gone(), []);
+    world.peers.get_mut(&id).unwrap().user = "ci";
+    world.pass(1_000);
+    assert_eq!(
+        world.gone.first().map(|gone| gone.reason.as_str()),
+        Some("rule:ci")
+    );
+}
+
+#[test]
+fn a_raised_limit_ends_the_draining_of_those_that_it_frees() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1h")]);
+    world.connect(Is::Multi, "u");
+    world.pass(2_000);
+    assert_eq!(world.reaper.report(us(world.now)).draining, 1);
+    world.set(Name::Maxage, "1m");
+    assert_eq!(world.reaper.report(us(world.now)).draining, 0);
+    world.pass(58_001);
+    assert_eq!(world.reaper.report(us(world.now)).draining, 1);
+    world.set(Name::Maxage, "0");
+    assert_eq!(world.reaper.report(us(world.now)).draining, 0);
+}
+
+#[test]
+fn the_same_limit_holds_before_and_after_an_unrelated_change_of_settings() {
+    let mut world = World::new(&[(Name::Maxage, "10s"), (Name::Jitter, "50")]);
+    let ids: Vec<u64> = (0..200).map(|_| world.connect(Is::Quiet, "u")).collect();
+    world.pass(4_000);
+    world.set(Name::LogMaxLen, "5");
+    world.set(Name::Grace, "7");
+    world.pass(6_000);
+    for id in ids {
+        let limit = jitter::limit(SEED, ClientId(id), Millis(10_000), Percent(50)).0;
+        let gone = world.gone.iter().find(|gone| gone.id == id).unwrap();
+        assert_eq!(gone.at, START + limit);
+    }
+}
+
+#[test]
+fn rate_bounds_evictions_by_age_and_by_command_and_what_waits_is_the_backlog() {
+    for by_command in [false, true] {
+        let mut world = World::new(&[
+            (Name::Maxage, if by_command { "0" } else { "1s" }),
+            (Name::Rate, "100"),
+        ]);
+        let ids: Vec<ClientId> = (0..1_000)
+            .map(|_| ClientId(world.connect(Is::Quiet, "u")))
+            .collect();
+        world.pass(1_000);
+        if by_command {
+            let order = Order {
+                grace: Millis(0),
+                over: None,
+                reach: Reach::default(),
+            };
+            assert_eq!(world.reaper.kill(us(world.now), &ids, &order), 1_000);
+        }
+        world.pass(999);
+        assert!((90..=100).contains(&world.gone.len()), "{}", world.gone.len());
+        let waiting = world.reaper.report(us(world.now)).backlog;
+        assert!(waiting > 400, "{waiting}");
+        world.pass(10_000);
+        assert_eq!(world.gone.len(), 1_000);
+        let mut order = world.ids_gone();
+        order.sort_unstable();
+        assert_eq!(order, world.ids_gone(), "oldest first");
+        assert_eq!(world.reaper.tally.by_command, if by_command { 1_000 } else { 0 });
+    }
+}
+
+#[test]
+fn over_spreads_evenly_beside_the_rate_and_a_second_command_does_not_double() {
+    let mut world = World::new(&[(Name::Rate, "1")]);
+    let ids: Vec<ClientId> = (0..100)
+        .map(|_| ClientId(world.connect(Is::Quiet, "u")))
+        .collect();
+    let order = Order {
+        grace: Millis(0),
+        over: Some(Millis(10_000)),
+        reach: Reach::default(),
+    };
+    world.reaper.kill(us(world.now), &ids, &order);
+    world.reaper.kill(us(world.now), &ids, &order);
+    for tenth in 1..=10 {
+        world.pass(1_000);
+        assert!(
+            (tenth * 10..=tenth * 10 + 1).contains(&world.gone.len()),
+            "{tenth}: {}",
+            world.gone.len()
+        );
+    }
+    assert_eq!(world.reaper.tally.by_command, 100);
+}
+
+#[test]
+fn cancel_calls_off_commands_and_leaves_age_alone() {
+    let mut world = World::new(&[(Name::Maxage, "5s"), (Name::Grace, "1h")]);
+    let old = world.connect(Is::Multi, "u");
+    world.pass(5_500);
+    let young = world.connect(Is::Multi, "u");
+    let order = Order {
+        grace: Millis(1_000),
+        over: None,
+        reach: Reach::default(),
+    };
+    world
+        .reaper
+        .kill(us(world.now), &[ClientId(old), ClientId(young)], &order);
+    world.pass(500);
+    assert_eq!(world.reaper.report(us(world.now)).draining, 2);
+    assert_eq!(world.reaper.cancel(), 2);
+    assert_eq!(world.reaper.report(us(world.now)).draining, 1);
+    assert_eq!(world.reaper.cancel(), 0);
+    world.pass(3_000);
+    assert_eq!(world.ids_gone(), []);
+    world.become_(old, Is::Quiet);
+    world.become_(young, Is::Quiet);
+    world.pass(1_000);
+    assert_eq!(
+        world
+            .gone
+            .iter()
+            .map(|gone| (gone.id, gone.reason.as_str()))
+            .collect::<Vec<_>>(),
+        [(old, "maxage")]
+    );
+}
+
+#[test]
+fn dry_run_tells_of_each_once_and_closes_nothing_but_what_is_killed() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::DryRun, "yes")]);
+    let ids: Vec<u64> = (0..3).map(|_| world.connect(Is::Quiet, "u")).collect();
+    world.pass(60_000);
+    assert_eq!(
+        (world.reaper.tally.would_evict, world.reaper.journal.len()),
+        (3, 3)
+    );
+    assert_eq!(world.ids_gone(), []);
+    let order = Order {
+        grace: Millis(0),
+        over: None,
+        reach: Reach::default(),
+    };
+    world.reaper.kill(us(world.now), &[ClientId(ids[1])], &order);
+    world.pass(10);
+    assert_eq!(
+        world
+            .gone
+            .iter()
+            .map(|gone| (gone.id, gone.reason.as_str()))
+            .collect::<Vec<_>>(),
+        [(ids[1], "command")]
+    );
+    world.set(Name::DryRun, "no");
+    world.pass(10);
+    assert_eq!(world.gone.len(), 3);
+}
+
+#[test]
+fn enabled_no_stops_everything_and_forgets_nothing() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1s")]);
+    world.connect(Is::Multi, "u");
+    world.connect(Is::Quiet, "u");
+    world.pass(900);
+    world.set(Name::Enabled, "no");
+    assert_eq!(world.reaper.next_wake(us(world.now)), None);
+    world.pass(60_000);
+    assert_eq!(world.ids_gone(), []);
+    world.set(Name::Enabled, "yes");
+    world.pass(1_100);
+    assert_eq!(world.gone.len(), 2);
+}
+
+#[test]
+fn a_connection_found_at_load_is_taken_for_as_young_as_it_can_be() {
+    let mut world = World::new(&[(Name::Maxage, "10s")]);
+    for (id, age_s, goes_after) in [(3, 9, 2_000), (4, 0, 10_000), (5, 30, 10_000)] {
+        let line = format!("id={id} age={age_s}");
+        world
+            .reaper
+            .found(us(world.now), &info_line::parse(line.as_bytes()).unwrap(), false);
+        world.peers.insert(
+            id,
+            Peer {
+                born: 0,
+                is: Is::Quiet,
+                user: "u",
+                own: 0,
+                changed: 0,
+            },
+        );
+        world.pass(0);
+        let entry_age = world.reaper.age(us(world.now), ClientId(id)).unwrap().0;
+        assert_eq!(
+            10_000 - entry_age,
+            goes_after,
+            "id {id}: ids ascend, so 5 is younger than 4"
+        );
+    }
+}
+
+#[test]
+fn extremes_of_age_and_limit_neither_overflow_nor_evict() {
+    for maxage in [
+        "1",
+        "9223372036854775807",
+        "9223372036854775807ms",
+        "106751991167d",
+    ] {
+        let mut world = World::new(&[
+            (Name::Maxage, maxage),
+            (Name::Jitter, "90"),
+            (Name::Grace, "9223372036854775807"),
+        ]);
+        let ancient = format!("id=1 age={}", i64::MAX);
+        world.reaper.found(
+            us(world.now),
+            &info_line::parse(ancient.as_bytes()).unwrap(),
+            false,
+        );
+        world.peers.insert(
+            1,
+            Peer {
+                born: 0,
+                is: Is::Quiet,
+                user: "u",
+                own: 0,
+                changed: 0,
+            },
+        );
+        world.next_id = 2;
+        world.connect(Is::Multi, "u");
+        world.pass(1_000);
+        assert_eq!(
+            world.ids_gone(),
+            if maxage == "1" { vec![1] } else { vec![] },
+            "{maxage}"
+        );
+        world.reaper.report(Micros::NEVER);
+    }
+}
+
+// ---- against a naive model ------------------------------------------------------------------------
+
+#[derive(Clone, Debug)]
+enum Step {
+    Connect(Is, &'static str),
+    Disconnect(usize),
+    Become(usize, Is),
+    Login(usize, &'static str),
+    Own(usize, u64),
+    Kill(usize, u64, u64),
+    Cancel,
+    Set(Name, &'static str),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let is = prop::sample::select(vec![
+        Is::Quiet,
+        Is::Quiet,
+        Is::Quiet,
+        Is::Busy,
+        Is::Multi,
+        Is::Blocked,
+        Is::Subscriber,
+    ]);
+    let user = prop::sample::select(vec!["app", "ci", "ops"]);
+    let set = prop::sample::select(vec![
+        (Name::Maxage, "0"),
+        (Name::Maxage, "700"),
+        (Name::Maxage, "3s"),
+        (Name::Jitter, "0"),
+        (Name::Jitter, "60"),
+        (Name::Grace, "0"),
+        (Name::Grace, "900"),
+        (Name::Rules, ""),
+        (Name::Rules, "a: user=ci maxage=300; b: user=ops maxage=0"),
+        (Name::Types, "normal"),
+        (Name::Types, "normal pubsub"),
+        (Name::Enabled, "no"),
+        (Name::Enabled, "yes"),
+    ]);
+    prop_oneof![
+        4 => (is.clone(), user.clone()).prop_map(|(is, user)| Step::Connect(is, user)),
+        1 => any::<usize>().prop_map(Step::Disconnect),
+        3 => (any::<usize>(), is).prop_map(|(which, is)| Step::Become(which, is)),
+        1 => (any::<usize>(), user).prop_map(|(which, user)| Step::Login(which, user)),
+        1 => (any::<usize>(), 0_u64..2_000).prop_map(|(which, limit)| Step::Own(which, limit)),
+        1 => (any::<usize>(), 0_u64..2_000, 0_u64..2_000).prop_map(|(which, grace, over)| Step::Kill(which, grace, over)),
+        1 => Just(Step::Cancel),
+        2 => set.prop_map(|(name, value)| Step::Set(name, value)),
+        6 => (1_u64..1_500).prop_map(Step::Pass),
+    ]
+}
+
+/// The limit of a connection, worked out from nothing but the documentation.
+fn naive_limit(settings: &Settings, id: u64, peer: &Peer) -> Option<u64> {
+    let pubsub = peer.is == Is::Subscriber;
+    if if pubsub {
+        !settings.types.pubsub
+    } else {
+        !settings.types.normal
+    } {
+        return None;
+    }
+    let ruled = !settings.rules.is_empty();
+    let maxage = match peer.user {
+        "ci" if ruled => 300,
+        "ops" if ruled => 0,
+        _ => settings.maxage.0,
+    };
+    let drawn = jitter::limit(SEED, ClientId(id), Millis(maxage), settings.jitter).0;
+    [drawn, peer.own].into_iter().filter(|limit| *limit > 0).min()
+}
+
+/// Everything is noticed within this, even what a recheck has to find.
+const NOTICED_MS: u64 = 10_000;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_happens_none_goes_early_none_stays_late_and_none_is_counted_twice(
+        steps in prop::collection::vec(step(), 1..80)
+    ) {
+        let mut world = World::new(&[(Name::Maxage, "2s"), (Name::Grace, "900")]);
+        let mut killed: BTreeSet<u64> = BTreeSet::new();
+        let mut settled = START;
+        for step in steps {
+            let ids: Vec<u64> = world.peers.keys().copied().collect();
+            let pick = |which: usize| ids.get(which % ids.len().max(1)).copied();
+            let before = world.peers.clone();
+            let from = world.gone.len();
+            match step {
+                Step::Connect(is, user) => { world.connect(is, user); }
+                Step::Disconnect(which) => if let Some(id) = pick(which) {
+                    world.peers.remove(&id);
+                    world.reaper.disconnected(ClientId(id));
+                },
+                Step::Become(which, is) => if let Some(id) = pick(which) { world.become_(id, is) },
+                Step::Login(which, user) => if let Some(id) = pick(which) {
+                    let now = world.now;
+                    let peer = world.peers.get_mut(&id).unwrap();
+                    peer.user = user;
+                    peer.changed = now;
+                },
+                Step::Own(which, limit) => if let Some(id) = pick(which) {
+                    world.peers.get_mut(&id).unwrap().own = limit;
+                    world.reaper.set_own_limit(ClientId(id), Millis(limit));
+                },
+                Step::Kill(which, grace, over) => if let Some(id) = pick(which) {
+                    let over = (over > 0).then_some(Millis(over));
+                    let order = Order { grace: Millis(grace), over, reach: Reach::default() };
+                    world.reaper.kill(us(world.now), &[ClientId(id)], &order);
+                    killed.insert(id);
+                },
+                Step::Cancel => { world.reaper.cancel(); killed.clear(); }
+                Step::Set(name, value) => { world.set(name, value); settled = world.now; }
+                Step::Pass(ms) => world.pass(ms),
+            }
+            let settings = world.reaper.settings().clone();
+            for gone in &world.gone[from..] {
+                let peer = &before[&gone.id];
+                if gone.reason == "command" {
+                    prop_assert!(killed.contains(&gone.id), "{gone:?} was not asked for");
+                } else {
+                    let limit = naive_limit(&settings, gone.id, peer);
+                    prop_assert!(limit.is_some_and(|limit| gone.at >= peer.born + limit), "early: {gone:?} {peer:?}");
+                }
+                let quiet = matches!(peer.is, Is::Quiet | Is::Subscriber);
+                prop_assert_eq!(gone.how == How::Quiet, quiet, "{:?} {:?}", gone, peer);
+            }
+            prop_assert_eq!(world.reaper.tracked(), world.peers.len());
+            prop_assert_eq!(world.reaper.tally.evicted() as usize, world.gone.len());
+        }
+        // In the end everybody who is past a limit is gone, given time to be noticed.
+        world.set(Name::Enabled, "yes");
+        world.pass(NOTICED_MS);
+        let settings = world.reaper.settings().clone();
+        for (id, peer) in &world.peers {
+            let due = naive_limit(&settings, *id, peer).map(|limit| (peer.born + limit).max(settled).max(peer.changed));
+            let end = due.map(|due| due + settings.grace.0);
+            prop_assert!(end.is_none_or(|end| end + NOTICED_MS > world.now), "late: {id} {peer:?} at {}", world.now);
+        }
+        let mut ids = world.ids_gone();
+        ids.sort_unstable();
+        ids.dedup();
+        prop_assert_eq!(ids.len(), world.gone.len());
+    }
+}
