@@ -13,6 +13,9 @@ pub enum Manner {
     /// Keep a duplicate that only reads until all has arrived, as nginx's `lingering_close`: a plain
     /// close throws away what the kernel has not delivered as soon as the client sends a byte more.
     Linger,
+    /// Linger, and have the kernel drop what the client sends from now on. For a server that shuts down the
+    /// duplicate's reading half as well: a byte that comes then would be answered with a reset.
+    LingerDeaf,
     /// Let the server close it and do nothing else.
     ServerAlone,
 }
@@ -20,7 +23,11 @@ pub enum Manner {
 impl Manner {
     /// Whether what the kernel still holds may be lost.
     pub fn may_lose(self, seen: &Seen) -> bool {
-        self != Manner::Linger && seen.unacked.unwrap_or(0) > 0
+        !self.lingers() && seen.unacked.unwrap_or(0) > 0
+    }
+
+    pub fn lingers(self) -> bool {
+        matches!(self, Manner::Linger | Manner::LingerDeaf)
     }
 }
 
@@ -34,12 +41,15 @@ pub struct Surroundings {
     /// While the server has a child it shuts down both halves of what it closes, a duplicate's too
     /// (Redis 7.2 and later, Valkey).
     pub shuts_both_halves: bool,
+    /// Whether the kernel can be told to drop what a client sends.
+    pub can_deafen: bool,
     /// How many more may linger.
     pub linger_room: usize,
 }
 
-/// A connection idle for so long has nothing on its way that would meet a closed socket.
-const IDLE_S: u64 = 1;
+/// A connection idle for so long has nothing on its way that would meet a closed socket. The server tells
+/// whole seconds of a clock that it reads now and then: 2 is more than 1 for certain.
+const IDLE_S: u64 = 2;
 
 /// How to close now what is quiet, or is closed all the same since `over`; `None`: not now.
 pub fn manner(seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
@@ -50,15 +60,16 @@ pub fn manner(seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Opti
     } else {
         Manner::ShutThenClose
     };
-    // What was sent over a unix socket is in the peer's own queue already.
-    if around.shuts_both_halves && !seen.client.is_unix() {
-        return (delivered || over).then_some(plain);
-    }
     if delivered && !tls && seen.client.idle_s >= IDLE_S {
         return Some(Manner::ShutThenClose);
     }
-    if around.linger_room > 0 {
-        return Some(Manner::Linger);
+    if around.shuts_both_halves && seen.client.is_unix() && !delivered && !over {
+        // Its client could not send any more, and many would not read on after that.
+        return None;
+    }
+    let deaf = around.shuts_both_halves && !seen.client.is_unix();
+    if around.linger_room > 0 && (!deaf || around.can_deafen) {
+        return Some(if deaf { Manner::LingerDeaf } else { Manner::Linger });
     }
     (delivered || over).then_some(plain)
 }
@@ -76,10 +87,8 @@ mod tests {
             ..Surroundings::default()
         };
         let full = Surroundings::default();
-        let child = Surroundings {
-            shuts_both_halves: true,
-            ..room
-        };
+        let child = Surroundings { shuts_both_halves: true, can_deafen: true, ..room };
+        let cannot = Surroundings { can_deafen: false, ..child };
         for (line, unacked, tls, around, over, expected) in [
             ("idle=5", Some(0), false, room, false, Some(ShutThenClose)),
             ("idle=0", Some(0), false, room, false, Some(Linger)),
@@ -90,10 +99,16 @@ mod tests {
             ("idle=0", Some(0), false, full, false, Some(ShutThenClose)),
             ("idle=5", Some(9), false, full, false, None),
             ("idle=5", Some(9), false, full, true, Some(ShutThenClose)),
-            ("idle=5", Some(9), false, child, false, None),
+            ("idle=0", Some(9), false, child, false, Some(LingerDeaf)),
+            ("idle=0", Some(0), true, child, false, Some(LingerDeaf)),
             ("idle=5", Some(0), false, child, false, Some(ShutThenClose)),
-            ("idle=5", Some(9), true, child, true, Some(ServerAlone)),
-            ("idle=5 flags=U", Some(9), false, child, false, Some(Linger)),
+            ("idle=5", Some(9), false, cannot, false, None),
+            ("idle=0", Some(0), false, cannot, false, Some(ShutThenClose)),
+            ("idle=5", Some(9), true, cannot, true, Some(ServerAlone)),
+            ("idle=0 flags=U", Some(9), false, child, false, None),
+            ("idle=0 flags=U", Some(0), false, child, false, Some(Linger)),
+            ("idle=0 flags=U", Some(9), false, child, true, Some(Linger)),
+            ("idle=1", Some(0), false, room, false, Some(Linger)),
         ] {
             let line = format!("id=1 {line}");
             let client = info_line::parse(line.as_bytes()).unwrap();

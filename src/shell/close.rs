@@ -65,15 +65,17 @@ fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Clo
         wall_ms: clock::wall_ms(),
         paused: ffi::is_paused(),
         shuts_both_halves: ffi::server_version() >= SHUTS_BOTH_HALVES_SINCE && ffi::has_child(ctx),
+        can_deafen: false,
         linger_room: 0,
     };
     let work = |state: &mut State| {
         let would_evict = state.reaper.tally.would_evict;
         around.linger_room = state.linger.room();
+        around.can_deafen = state.linger.can_deafen();
         let mut closings = Vec::new();
         for client in info_line::lines(lines) {
             if let Some(closing) = state.reaper.judge(now, &look::seen(client), &around) {
-                if closing.manner == Manner::Linger {
+                if closing.manner.lingers() {
                     around.linger_room = around.linger_room.saturating_sub(1);
                 }
                 closings.push((client, closing));
@@ -93,9 +95,10 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) {
             ffi::socket::shut_writing(client.fd);
             true
         }
-        Manner::Linger => state::with(|state| {
+        Manner::Linger | Manner::LingerDeaf => state::with(|state| {
             let tls = state.reaper.is_tls(client.id);
-            state.linger.hold(now, client.id, client.fd, tls)
+            let deaf = closing.manner == Manner::LingerDeaf;
+            state.linger.hold(now, client.id, client.fd, tls, deaf)
         })
         .unwrap_or(false),
         Manner::ServerAlone => true,

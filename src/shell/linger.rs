@@ -15,6 +15,8 @@ const FIRST_LOOK: Millis = Millis(20);
 const LONGEST_WAIT: Millis = Millis(500);
 /// A client whose kernel has all gets this long to close, so that what it sends meanwhile meets no reset.
 const MOMENT: Millis = Millis(50);
+/// So many may always linger where the hard limit of descriptors allows it.
+const WANTED: u64 = 1_024;
 /// As long as something has not been delivered.
 const LONGEST: Millis = Millis(30_000);
 /// What the server may open beyond its clients: `CONFIG_FDSET_INCR` in its server.h.
@@ -38,14 +40,20 @@ pub struct Linger {
     looks: BTreeSet<(Micros, ClientId)>,
     lowest: c_int,
     most: usize,
+    /// The kernel has refused to drop what a client sends (a sandbox may forbid it).
+    cannot_deafen: bool,
 }
 
 impl Linger {
     /// Duplicates get numbers above all that the server can use for its clients, however many of
-    /// these connect; where the limit leaves no such numbers, nothing lingers.
+    /// these connect; where the limit leaves no such numbers, nothing lingers. A server that raised its
+    /// soft limit itself raised it to just what its clients take: it is raised a little more then, within
+    /// the hard limit, which is the operator's.
     pub fn set_room(&mut self, max_clients: u64) {
-        let (soft, _) = socket::descriptor_limits();
         let lowest = max_clients.saturating_add(SERVER_EXTRA);
+        let needed = lowest.saturating_add(WANTED);
+        let needed = needed.saturating_add(needed / 19).saturating_add(64);
+        let soft = socket::raise_descriptor_limit(needed);
         let spare = (soft / 20).max(64);
         let most = soft.saturating_sub(lowest).saturating_sub(spare);
         self.lowest = c_int::try_from(lowest).unwrap_or(c_int::MAX);
@@ -54,6 +62,10 @@ impl Linger {
 
     pub fn room(&self) -> usize {
         self.most.saturating_sub(self.held.len())
+    }
+
+    pub fn can_deafen(&self) -> bool {
+        !self.cannot_deafen
     }
 
     pub fn len(&self) -> usize {
@@ -71,10 +83,15 @@ impl Linger {
     }
 
     /// Keeps a duplicate of a connection that the server is about to close.
-    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, tls: bool) -> bool {
+    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, tls: bool, deaf: bool) -> bool {
         let Some(fd) = socket::duplicate(fd, self.lowest) else {
             return false;
         };
+        if deaf && !socket::drop_payload(fd) {
+            self.cannot_deafen = true;
+            socket::close(fd);
+            return false;
+        }
         let mut held = Held {
             fd,
             tls,

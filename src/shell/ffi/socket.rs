@@ -68,6 +68,34 @@ pub fn shut_writing(fd: c_int) -> bool {
     fd >= 0 && unsafe { libc::shutdown(fd, libc::SHUT_WR) } == 0
 }
 
+/// Has the kernel cut the payload off whatever comes in from now on, so that acknowledgements still count
+/// and bytes find no closed half that would answer them with a reset. A classic BPF filter of one
+/// instruction, "keep one byte": TCP never lets a filter cut into its own header (`tcp_filter` in
+/// net/ipv4/tcp_ipv4.c).
+pub fn drop_payload(fd: c_int) -> bool {
+    let mut keep_one = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 1,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut keep_one,
+    };
+    // SAFETY: a valid program of one instruction, which the kernel copies.
+    let answer = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    answer == 0
+}
+
 /// Reads and throws away what came in; `false` once the peer has closed or the socket failed.
 pub fn discard_input(fd: c_int) -> bool {
     let mut scrap = [0_u8; 16 * 1024];
@@ -95,15 +123,31 @@ pub fn close(fd: c_int) {
     unsafe { libc::close(fd) };
 }
 
-/// Soft and hard limit of descriptors.
-pub fn descriptor_limits() -> (u64, u64) {
+/// Raises the soft limit of descriptors to `needed`, as far as the hard limit allows; answers with the
+/// limit that holds then.
+pub fn raise_descriptor_limit(needed: u64) -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: a valid place to write to.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    (limit.rlim_cur, limit.rlim_max)
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 0;
+    }
+    let raised = libc::rlimit {
+        rlim_cur: needed.min(limit.rlim_max),
+        ..limit
+    };
+    if raised.rlim_cur <= limit.rlim_cur {
+        return limit.rlim_cur;
+    }
+    // SAFETY: a valid structure.
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
+    if answer == 0 {
+        raised.rlim_cur
+    } else {
+        limit.rlim_cur
+    }
 }
 
 /// A timer that the event loop can wait for.
