@@ -207,7 +207,8 @@ impl Client<'_> {
     /// Whether it is between MULTI and EXEC.
     #[must_use]
     pub fn in_multi(&self) -> bool {
-        self.multi.is_some() || self.has_flag(b'x')
+        // Valkey 8.1 goes on printing `multi=0` after EXEC.
+        self.has_flag(b'x') || self.multi.is_some_and(|queued| queued > 0)
     }
 
     /// Whether the server is closing it already: at once, or when its output has gone.
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn a_client_with_queued_commands_is_in_multi_whatever_its_flags() {
         let queued = Client {
-            multi: Some(0),
+            multi: Some(1),
             ..with_flags(b"N")
         };
         assert!(queued.in_multi());

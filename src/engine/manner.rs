@@ -87,8 +87,15 @@ mod tests {
             ..Surroundings::default()
         };
         let full = Surroundings::default();
-        let child = Surroundings { shuts_both_halves: true, can_deafen: true, ..room };
-        let cannot = Surroundings { can_deafen: false, ..child };
+        let child = Surroundings {
+            shuts_both_halves: true,
+            can_deafen: true,
+            ..room
+        };
+        let cannot = Surroundings {
+            can_deafen: false,
+            ..child
+        };
         for (line, unacked, tls, around, over, expected) in [
             ("idle=5", Some(0), false, room, false, Some(ShutThenClose)),
             ("idle=0", Some(0), false, room, false, Some(Linger)),

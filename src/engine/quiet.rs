@@ -120,6 +120,7 @@ mod tests {
             ("id=1 flags=N oll=1", Some(0), Busy),
             ("id=1 flags=x multi=0", Some(0), Transaction),
             ("id=1 flags=x", Some(0), Transaction),
+            ("id=1 flags=N multi=0", Some(0), Quiet),
             ("id=1 flags=b", Some(0), Blocked),
             ("id=1 flags=b qbuf=30", Some(9), Blocked),
             ("id=1 flags=b obl=3", Some(0), Busy),

@@ -41,14 +41,14 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
     let ctx = Context::new(ctx);
     guard::heal();
     let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
-    let loaded = guard::run(|| load(ctx, &command::load_args(argv, argc)), refuse);
+    let loaded = guard::run("load", || load(ctx, &command::load_args(argv, argc)), refuse);
     match loaded {
         Some(Ok(())) => raw::REDISMODULE_OK as c_int,
         other => {
             if let Some(Err(reason)) = other {
                 refuse(&format!("not loaded: {reason}"));
             }
-            let _ = guard::run(unload, refuse);
+            let _ = guard::run("unload", unload, refuse);
             raw::REDISMODULE_ERR as c_int
         }
     }
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 /// Only the server may call this.
 #[no_mangle]
 pub unsafe extern "C" fn RedisModule_OnUnload(_ctx: *mut raw::RedisModuleCtx) -> c_int {
-    let _ = guard::run(unload, |_| {});
+    let _ = guard::run("unload", unload, |_| {});
     raw::REDISMODULE_OK as c_int
 }
 

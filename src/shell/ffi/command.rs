@@ -250,7 +250,7 @@ unsafe extern "C" fn on_command<C: Command>(
         let words = unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
         words.iter().map(|word| bytes_of(*word)).collect()
     };
-    if guard::run(|| C::run(ctx, &args), C::fault).is_none() {
+    if guard::run("command", || C::run(ctx, &args), C::fault).is_none() {
         ctx.reply_error("ERR connage: internal fault, eviction has stopped: see the server's log");
     }
     OK

@@ -88,7 +88,7 @@ unsafe extern "C" fn on_client<E: Events>(
         raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => E::disconnected(ctx, id),
         _ => {}
     };
-    guard::run(work, E::fault);
+    guard::run("client-event", work, E::fault);
 }
 
 unsafe extern "C" fn on_cron<E: Events>(
@@ -97,7 +97,7 @@ unsafe extern "C" fn on_cron<E: Events>(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    guard::run(|| E::cron(Context::new(ctx)), E::fault);
+    guard::run("cron", || E::cron(Context::new(ctx)), E::fault);
 }
 
 unsafe extern "C" fn on_loop<E: Events>(
@@ -107,10 +107,10 @@ unsafe extern "C" fn on_loop<E: Events>(
     _data: *mut c_void,
 ) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
-        guard::run(|| E::after_sleep(Context::new(ctx)), E::fault);
+        guard::run("event-loop", || E::after_sleep(Context::new(ctx)), E::fault);
     }
 }
 
 unsafe extern "C" fn on_timer<E: Events>(fd: c_int, _data: *mut c_void, _mask: c_int) {
-    guard::run(|| E::timer(fd), E::fault);
+    guard::run("timer", || E::timer(fd), E::fault);
 }

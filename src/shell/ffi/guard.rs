@@ -19,8 +19,15 @@ pub fn heal() {
     HEALTHY.store(true, Ordering::Relaxed);
 }
 
-/// Runs an entry point. `None` after a panic, which stops eviction and is told by `on_fault`.
-pub fn run<R>(work: impl FnOnce() -> R, on_fault: impl FnOnce(&str)) -> Option<R> {
+/// Runs the entry point `entry`. `None` after a panic, which stops eviction and is told by `on_fault`.
+pub fn run<R>(entry: &str, work: impl FnOnce() -> R, on_fault: impl FnOnce(&str)) -> Option<R> {
+    #[cfg(not(feature = "test-faults"))]
+    let _ = entry;
+    let work = || {
+        #[cfg(feature = "test-faults")]
+        crate::shell::faults::strike(entry);
+        work()
+    };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => Some(result),
         Err(payload) => {
@@ -29,9 +36,9 @@ pub fn run<R>(work: impl FnOnce() -> R, on_fault: impl FnOnce(&str)) -> Option<R
                 .downcast_ref::<&str>()
                 .copied()
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or("panic without a message");
+                .unwrap_or("without a message");
             // A second panic, while telling of the first, is contained as well.
-            let _ = catch_unwind(AssertUnwindSafe(|| on_fault(text)));
+            let _ = catch_unwind(AssertUnwindSafe(|| on_fault(&format!("panic: {text}"))));
             // Dropping a payload can panic in theory; leaking a few bytes cannot.
             std::mem::forget(payload);
             None

@@ -95,5 +95,5 @@ unsafe extern "C" fn on_info<I: Info>(ctx: *mut raw::RedisModuleInfoCtx, for_cra
             I::tell(&InfoSection(ctx));
         }
     };
-    super::guard::run(work, I::fault);
+    super::guard::run("info", work, I::fault);
 }
