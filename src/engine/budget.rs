@@ -106,10 +106,11 @@ impl Rate {
     }
 }
 
-/// Looking takes at most 1/20 of the loop's time, closing at most half.
+/// Asking the server for its clients takes at most 1/20 of the loop's time, all else at most half.
 ///
-/// A look is work that the server would not have without the module. Closing mostly replaces
-/// work that the server would do itself, and its price is the same whoever closes.
+/// Asking is work that the server would not have without the module, and may walk every client.
+/// What follows, a few system calls for each connection that goes, mostly replaces work of the
+/// server's own, whoever closes.
 const LOOK_SHARE: u64 = 20;
 const CLOSE_SHARE: u64 = 2;
 /// Unused time that may be saved up, so that a single expiry among idle seconds need not wait.
@@ -120,7 +121,10 @@ const DEAREST_LOOK_US: u64 = 5_000;
 /// So few that neither looking at them nor the server's own freeing of them (8 to 18 µs each, after
 /// the module has returned) is felt by other clients.
 pub const BATCH: usize = 32;
-/// Where one look walks every client (Valkey 9), more of them at once share its price.
+/// An answer dearer than this, and so much for each connection asked for, has walked every client.
+const DEAR_US: u64 = 150;
+const DEAR_PER_ID_US: u64 = 8;
+/// Where one look walks every client (Valkey 8.1.8 and later), more of them at once share its price.
 pub const BATCH_WHEN_DEAR: usize = 160;
 
 /// The share of the event loop's time that eviction may take.
@@ -154,16 +158,15 @@ impl Pace {
         }
     }
 
-    /// `ids` were looked at in `look_us`, and what was to be closed was closed in `close_us`.
-    pub fn spend(&mut self, now: Micros, ids: usize, look_us: u64, close_us: u64) {
-        let ids = ids as u64;
+    /// For `ids`, the server was asked for `asked_us`, and what followed took `other_us`.
+    pub fn spend(&mut self, now: Micros, ids: usize, asked_us: u64, other_us: u64) {
         if ids > 0 {
-            self.looks_are_dear = look_us > 150 + 5 * ids;
+            self.looks_are_dear = asked_us > DEAR_US + DEAR_PER_ID_US * ids as u64;
         }
-        let owed = look_us
+        let owed = asked_us
             .min(DEAREST_LOOK_US)
             .saturating_mul(LOOK_SHARE)
-            .saturating_add(close_us.saturating_mul(CLOSE_SHARE));
+            .saturating_add(other_us.saturating_mul(CLOSE_SHARE));
         self.paid_until = Micros(self.paid_until.0.max(now.0)).plus_micros(owed);
     }
 }
@@ -257,7 +260,7 @@ mod tests {
         assert_eq!(pace.batch(), BATCH);
         pace.spend(Micros(0), 1, 900, 0);
         assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
-        pace.spend(Micros(0), BATCH_WHEN_DEAR, 500, 0);
+        pace.spend(Micros(0), BATCH_WHEN_DEAR, 1_000, 0);
         assert_eq!(pace.batch(), BATCH);
     }
 }

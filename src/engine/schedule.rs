@@ -21,6 +21,10 @@ pub struct Schedule {
 impl Schedule {
     pub fn add(&mut self, at: Micros, id: ClientId) {
         if at < Micros::NEVER {
+            if self.heap.len() == self.heap.capacity() {
+                // By a quarter, not twofold: there may be one for each connection.
+                self.heap.reserve_exact(self.heap.len() / 4 + 16);
+            }
             self.heap.push(Reverse((at, id)));
         }
     }

@@ -89,7 +89,7 @@ pub struct Tally {
     pub would_evict: u64,
     /// Times that the module was woken for work.
     pub wakeups: u64,
-    /// Looks at the server's clients, and the time spent on them.
+    /// Looks at the server's clients, and the time of its main thread spent on them and on closing.
     pub sweeps: u64,
     pub sweep_usec: u64,
     pub sweep_usec_max: u64,

@@ -27,28 +27,38 @@ pub fn carry_out(ctx: Context, now: Micros) {
         state.reaper.put_off_the_busy(now, &mut plan, has_input);
     });
     identify(ctx, now, &plan);
-    let mut looked = clock::worked_us();
+    let mut asked = clock::worked_us();
     if !plan.look.is_empty() {
         let Some(reply) = look::clients(ctx, &plan.look) else {
             state::with(|state| state.reaper.look_failed(now, &plan));
             return;
         };
+        asked = clock::worked_us();
         let closings = judge(ctx, now, reply.text().unwrap_or_default());
-        looked = clock::worked_us();
+        let is_verbose = !closings.is_empty() && is_verbose(ctx, now);
         for (client, closing) in &closings {
-            close(ctx, now, client, closing);
+            if close(ctx, now, client, closing) && is_verbose {
+                log::evicted(client, closing);
+            }
         }
     }
     let closed = clock::worked_us();
     state::with(|state| {
-        state.reaper.carried_out(
-            now,
-            &plan,
-            looked.saturating_sub(began),
-            closed.saturating_sub(looked),
-        );
-        state.summary.tell(now);
+        let (asked_us, other_us) = (asked.saturating_sub(began), closed.saturating_sub(asked));
+        state.reaper.carried_out(now, &plan, asked_us, other_us);
     });
+}
+
+/// Whether the server would write a line for each eviction, asked once a second: making them for nothing
+/// costs as much as a look.
+fn is_verbose(ctx: Context, now: Micros) -> bool {
+    let due = state::with(|state| state.summary.is_level_due(now)).unwrap_or(false);
+    if due {
+        let level = look::setting(ctx, b"loglevel").unwrap_or_default();
+        let verbose = matches!(level.as_slice(), b"debug" | b"verbose");
+        state::with(|state| state.summary.set_level(now, verbose));
+    }
+    state::with(|state| state.summary.is_verbose()).unwrap_or(false)
 }
 
 fn identify(ctx: Context, now: Micros, plan: &Plan) {
@@ -89,7 +99,8 @@ fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Clo
     state::with(work).unwrap_or_default()
 }
 
-fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) {
+/// Whether it is being closed.
+fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool {
     let ready = match closing.manner {
         Manner::ShutThenClose => {
             ffi::socket::shut_writing(client.fd);
@@ -105,7 +116,7 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) {
     };
     if !ready {
         state::with(|state| state.reaper.not_closed(now, client.id));
-        return;
+        return false;
     }
     let found = ffi::close_client(ctx, client.id.0);
     let wall_ms = clock::wall_ms();
@@ -118,7 +129,5 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) {
             state.reaper.disconnected(client.id);
         }
     });
-    if found {
-        log::evicted(client, closing);
-    }
+    found
 }

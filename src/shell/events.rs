@@ -9,8 +9,6 @@ use std::os::raw::c_int;
 
 /// The loop is followed on through pauses shorter than this.
 const PAUSE_US: u64 = 2_000;
-/// The timer is broken, or the loop was, when it is late by more.
-const LATE_US: u64 = 30_000;
 
 #[derive(Debug)]
 pub struct Shell;
@@ -32,19 +30,12 @@ impl Events for Shell {
         });
     }
 
-    /// Backstop of the timer; keeps the log and the count of connections.
+    /// Only where there is no timer.
     fn cron(ctx: Context) {
         let now = clock::now();
-        let late = state::with(|state| {
-            state.summary.tell(now);
-            state.pacemaker.is_late(now, LATE_US)
-        });
-        if late == Some(true) {
-            state::with(|state| state.linger.step(now));
-            close::carry_out(ctx, now);
-            state::with(|state| state.arm(now));
-        }
-        verify::run_if_due(ctx, now);
+        state::with(|state| state.linger.step(now));
+        close::carry_out(ctx, now);
+        housekeep(ctx, now);
     }
 
     /// Right after the poll: replies of the round before have left, and requests of this one are not
@@ -68,7 +59,10 @@ impl Events for Shell {
             let near = now.plus_micros(PAUSE_US);
             state.reaper.next_wake(now).is_some_and(|at| at <= near)
         });
-        follow_loop(follow.unwrap_or(false));
+        if let Some(ctx) = ffi::own_context() {
+            follow_loop(ctx, follow.unwrap_or(false));
+            housekeep(ctx, now);
+        }
         state::with(|state| state.arm(now));
     }
 
@@ -77,11 +71,14 @@ impl Events for Shell {
     }
 }
 
+/// What is due now and then, whatever is evicted.
+fn housekeep(ctx: Context, now: Micros) {
+    state::with(|state| state.summary.tell(now));
+    verify::run_if_due(ctx, now);
+}
+
 /// Not inside a server event: see [`event::subscribe_loop`].
-fn follow_loop(wanted: bool) {
-    let Some(ctx) = ffi::own_context() else {
-        return;
-    };
+fn follow_loop(ctx: Context, wanted: bool) {
     let follows = state::with_any(|state| state.pacemaker.follows_loop).unwrap_or(false);
     if follows != wanted && event::subscribe_loop::<Shell>(ctx, wanted) {
         state::with_any(|state| state.pacemaker.follows_loop = wanted);

@@ -33,6 +33,10 @@ pub fn inject(mut reaper: Reaper) -> Reaper {
     reaper
 }
 
+pub fn has_no_timer() -> bool {
+    std::env::var("CONNAGE_TEST_FAULT").as_deref() == Ok("no-timer")
+}
+
 /// A reload is to find no fault.
 fn forget() {
     std::env::remove_var("CONNAGE_TEST_FAULT");

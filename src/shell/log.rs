@@ -54,6 +54,8 @@ pub struct Summary {
     forced: u64,
     would: u64,
     told_at: Micros,
+    verbose: bool,
+    level_known_until: Micros,
 }
 
 impl Summary {
@@ -66,10 +68,32 @@ impl Summary {
         }
     }
 
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    pub fn is_level_due(&self, now: Micros) -> bool {
+        now >= self.level_known_until
+    }
+
+    pub fn set_level(&mut self, now: Micros, verbose: bool) {
+        self.verbose = verbose;
+        self.level_known_until = now.plus_micros(SECOND_US);
+    }
+
+    fn gathered(&self) -> u64 {
+        self.quiet + self.blocked + self.forced + self.would
+    }
+
+    /// When [`Summary::tell`] will have something to tell.
+    pub fn next(&self) -> Option<Micros> {
+        (self.gathered() > 0).then(|| self.told_at.plus_micros(SECOND_US))
+    }
+
     /// Tells what has gathered, unless it told something within the last second.
     pub fn tell(&mut self, now: Micros) {
         let evicted = self.quiet + self.blocked + self.forced;
-        if evicted + self.would == 0 || now.since(self.told_at) < SECOND_US {
+        if self.gathered() == 0 || now.since(self.told_at) < SECOND_US {
             return;
         }
         let mut line = String::new();
@@ -85,9 +109,7 @@ impl Summary {
             let _ = write!(line, "{gap}dry run: would have evicted {}", self.would);
         }
         notice(&line);
-        *self = Summary {
-            told_at: now,
-            ..Summary::default()
-        };
+        (self.quiet, self.blocked, self.forced, self.would) = (0, 0, 0, 0);
+        self.told_at = now;
     }
 }

@@ -42,8 +42,12 @@ pub fn info_number(ctx: Context, section: &[u8], field: &[u8]) -> Option<u64> {
     })
 }
 
+/// A setting of the server's own.
+pub fn setting(ctx: Context, name: &[u8]) -> Option<Vec<u8>> {
+    call(ctx, c"CONFIG", &[b"GET", name])?.element(1)
+}
+
 /// The server's `maxclients`.
 pub fn max_clients(ctx: Context) -> Option<u64> {
-    let reply = call(ctx, c"CONFIG", &[b"GET", b"maxclients"])?;
-    String::from_utf8(reply.element(1)?).ok()?.parse().ok()
+    String::from_utf8(setting(ctx, b"maxclients")?).ok()?.parse().ok()
 }

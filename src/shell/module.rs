@@ -82,10 +82,15 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     }
     ffi::stay_out_of_the_way(ctx);
     ffi::make_own_context(ctx);
-    if !event::subscribe::<events::Shell>(ctx) {
+    if !event::subscribe_clients::<events::Shell>(ctx) {
         return Err("the server refused to tell of its clients".to_owned());
     }
-    state::start_pacemaker::<events::Shell>();
+    if !state::start_pacemaker::<events::Shell>() {
+        super::log::warning("no timer can be had: evictions come by the server's cron");
+        if !event::subscribe_cron::<events::Shell>(ctx) {
+            return Err("the server refused both a timer and its cron".to_owned());
+        }
+    }
     let room = look::max_clients(ctx).unwrap_or(u64::MAX);
     state::with(|state| state.linger.set_room(room));
     if !verify::find_all(ctx) {

@@ -39,8 +39,13 @@ impl State {
     /// Arms the timer for whatever comes next.
     pub fn arm(&mut self, now: Micros) {
         let work = self.reaper.next_wake(now);
-        let at = work.into_iter().chain(self.linger.next()).min();
-        self.pacemaker.arm(at);
+        let at = [
+            work,
+            self.linger.next(),
+            self.summary.next(),
+            Some(self.verifier.next()),
+        ];
+        self.pacemaker.arm(at.into_iter().flatten().min());
     }
 }
 
@@ -92,9 +97,13 @@ pub fn with<R>(work: impl FnOnce(&mut State) -> R) -> Option<R> {
 }
 
 /// Starts the timer; not part of [`State::new`] since settings are loaded before there is work.
-pub fn start_pacemaker<E: Events>() {
+/// `false` when there can be none.
+pub fn start_pacemaker<E: Events>() -> bool {
+    let pacemaker = Pacemaker::start::<E>();
+    let ticks = pacemaker.is_some();
     with_any(|state| {
         state.pacemaker.stop();
-        state.pacemaker = Pacemaker::start::<E>();
+        state.pacemaker = pacemaker.unwrap_or_default();
     });
+    ticks
 }

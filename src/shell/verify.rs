@@ -25,6 +25,12 @@ pub struct Verifier {
     accepted: i128,
 }
 
+impl Verifier {
+    pub fn next(&self) -> Micros {
+        self.next
+    }
+}
+
 /// Compares if it is time.
 pub fn run_if_due(ctx: Context, now: Micros) {
     let due = state::with(|state| now >= state.verifier.next).unwrap_or(false);

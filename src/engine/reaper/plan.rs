@@ -244,12 +244,13 @@ impl Reaper {
         }
     }
 
-    /// A plan was carried out: `look_us` for looking, `close_us` for closing.
-    pub fn carried_out(&mut self, now: Micros, plan: &Plan, look_us: u64, close_us: u64) {
+    /// A plan was carried out: the server was asked for `asked_us`, and judging and closing took
+    /// `other_us`.
+    pub fn carried_out(&mut self, now: Micros, plan: &Plan, asked_us: u64, other_us: u64) {
         if !plan.look.is_empty() {
-            self.tally.swept(look_us);
+            self.tally.swept(asked_us + other_us);
         }
-        self.pace.spend(now, plan.look.len(), look_us, close_us);
+        self.pace.spend(now, plan.look.len(), asked_us, other_us);
         let mut rechecked = 0;
         for id in &plan.look {
             // Not in the reply: it is gone, and its event was missed or is on its way.
@@ -261,8 +262,8 @@ impl Reaper {
         }
         // What is looked at in one go shares its price.
         let share = match plan.look.len() {
-            0 => look_us,
-            all => look_us * rechecked / all as u64,
+            0 => asked_us,
+            all => (asked_us + other_us) * rechecked / all as u64,
         };
         self.recheck.spend(now, share);
     }

@@ -74,8 +74,10 @@ fn us(ms: u64) -> Micros {
 
 impl World {
     fn new(settings: &[(Name, &str)]) -> World {
-        let mut all = Settings::default();
-        all.rate = 0;
+        let mut all = Settings {
+            rate: 0,
+            ..Settings::default()
+        };
         for (name, value) in settings {
             all.set(*name, value.as_bytes()).unwrap();
         }

@@ -23,23 +23,26 @@ fn named(id: u64) -> raw::RedisModuleEvent {
     raw::RedisModuleEvent { id, dataver: 1 }
 }
 
-/// CLIENT_CHANGE and CRON_LOOP, for as long as the module is loaded.
-pub fn subscribe<E: Events>(ctx: Context) -> bool {
-    let client = named(raw::REDISMODULE_EVENT_CLIENT_CHANGE);
-    let cron = named(raw::REDISMODULE_EVENT_CRON_LOOP);
-    // SAFETY: callbacks that live as long as the library; the server drops them before it unloads it.
-    let client = api!(RedisModule_SubscribeToServerEvent(
+/// CLIENT_CHANGE, for as long as the module is loaded.
+pub fn subscribe_clients<E: Events>(ctx: Context) -> bool {
+    let event = named(raw::REDISMODULE_EVENT_CLIENT_CHANGE);
+    // SAFETY: a callback that lives as long as the library; the server drops it before it unloads it.
+    api!(RedisModule_SubscribeToServerEvent(
         ctx.raw(),
-        client,
+        event,
         Some(on_client::<E>)
-    ));
+    )) == Some(OK)
+}
+
+/// CRON_LOOP, likewise.
+pub fn subscribe_cron<E: Events>(ctx: Context) -> bool {
+    let event = named(raw::REDISMODULE_EVENT_CRON_LOOP);
     // SAFETY: as above.
-    let cron = api!(RedisModule_SubscribeToServerEvent(
+    api!(RedisModule_SubscribeToServerEvent(
         ctx.raw(),
-        cron,
+        event,
         Some(on_cron::<E>)
-    ));
-    client == Some(OK) && cron == Some(OK)
+    )) == Some(OK)
 }
 
 /// AFTER_SLEEP, while there is work. Never to be called inside a server event: the server walks its
@@ -47,7 +50,7 @@ pub fn subscribe<E: Events>(ctx: Context) -> bool {
 pub fn subscribe_loop<E: Events>(ctx: Context, wanted: bool) -> bool {
     let event = named(raw::REDISMODULE_EVENT_EVENTLOOP);
     let callback: raw::RedisModuleEventCallback = if wanted { Some(on_loop::<E>) } else { None };
-    // SAFETY: as in `subscribe`; without a callback the server unsubscribes.
+    // SAFETY: as in `subscribe_clients`; without a callback the server unsubscribes.
     api!(RedisModule_SubscribeToServerEvent(ctx.raw(), event, callback)) == Some(OK)
 }
 
