@@ -7,8 +7,9 @@
 use super::time::Micros;
 
 const SECOND: u64 = 1_000_000;
-const BUCKETS: usize = 100;
-const BUCKET_US: u64 = SECOND / BUCKETS as u64;
+/// One more than a second holds: the window is then never shorter than a second.
+const BUCKETS: usize = 101;
+const BUCKET_US: u64 = SECOND / 100;
 
 /// At most `per_second` evictions in any second, however the seconds are cut.
 ///

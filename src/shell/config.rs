@@ -5,7 +5,7 @@
 //! nothing. At load nobody calls `apply`, so loading commits by itself.
 
 use super::ffi::register::{self, Store};
-use super::ffi::{guard, Context};
+use super::ffi::{self, guard, Context};
 use super::{clock, events, log, state, verify};
 use crate::engine::reaper::Reaper;
 use crate::engine::settings::{Name, Settings};
@@ -44,12 +44,12 @@ impl Store for Config {
         staged.unwrap_or_else(|| Err("the module is not loaded".to_owned()))
     }
 
-    fn apply(ctx: Context) {
-        if !guard::is_healthy() {
-            restart(ctx);
-            return;
+    /// The context that the server gives here has no client, and can't call commands.
+    fn apply() {
+        match ffi::own_context() {
+            Some(ctx) if !guard::is_healthy() => restart(ctx),
+            _ => commit(),
         }
-        commit();
     }
 
     fn fault(text: &str) {
@@ -77,7 +77,7 @@ fn restart(ctx: Context) {
             .take()
             .unwrap_or_else(|| state.reaper.settings().clone());
         state.linger.close_all();
-        state.reaper = Reaper::new(now, super::ffi::socket::random(), settings);
+        state.reaper = Reaper::new(now, ffi::socket::random(), settings);
     });
     guard::heal();
     if verify::find_all(ctx) {

@@ -43,23 +43,32 @@ impl Events for Shell {
     fn after_sleep(ctx: Context) {
         let now = clock::now();
         close::carry_out(ctx, now);
-        state::with(|state| state.arm(now));
+        state::with(|state| {
+            state.pacemaker.heard_of_loop = true;
+            state.arm(now);
+        });
     }
 
     /// Something is due: look after the next poll, which is to return at once.
     fn timer(_fd: c_int) {
         let now = clock::now();
+        let mut deaf = false;
         let follow = state::with_any(|state| {
             state.pacemaker.went_off();
             if !ffi::guard::is_healthy() {
                 return false;
             }
+            let heard = std::mem::take(&mut state.pacemaker.heard_of_loop);
+            deaf = state.pacemaker.follows_loop && !heard;
             state.reaper.tally.wakeups += 1;
             state.linger.step(now);
             let near = now.plus_micros(PAUSE_US);
             state.reaper.next_wake(now).is_some_and(|at| at <= near)
         });
         if let Some(ctx) = ffi::own_context() {
+            if deaf {
+                close::carry_out(ctx, now);
+            }
             follow_loop(ctx, follow.unwrap_or(false));
             housekeep(ctx, now);
         }

@@ -13,8 +13,9 @@ use std::os::raw::c_int;
 /// First look after the end of stream was sent; most clients have closed by then.
 const FIRST_LOOK: Millis = Millis(20);
 const LONGEST_WAIT: Millis = Millis(500);
-/// A client whose kernel has all gets this long to close, so that what it sends meanwhile meets no reset.
-const MOMENT: Millis = Millis(50);
+/// A client whose kernel has all gets this long to notice and close, so that what it sends meanwhile meets
+/// no reset; on a busy machine it may have to wait for a processor first.
+const MOMENT: Millis = Millis(1_000);
 /// So many may always linger where the hard limit of descriptors allows it.
 const WANTED: u64 = 1_024;
 /// As long as something has not been delivered.

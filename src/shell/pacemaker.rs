@@ -16,6 +16,9 @@ pub struct Pacemaker {
     fd: Option<c_int>,
     armed: Option<Micros>,
     pub follows_loop: bool,
+    /// The loop has told of a round since the timer last went off. It does not while it runs inside itself: in a
+    /// long script, or while loading.
+    pub heard_of_loop: bool,
 }
 
 impl Pacemaker {

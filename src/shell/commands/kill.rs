@@ -95,6 +95,7 @@ fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
         ids.push(client.id);
         Ok(())
     })?;
+    ids.sort_unstable();
     Ok(ids)
 }
 

@@ -38,7 +38,9 @@ struct Table {
 
 struct Line {
     id: u64,
-    /// Where each of [`TEXTS`] ends in the buffer; each begins where the one before ends.
+    /// Where its texts begin in the buffer.
+    start: usize,
+    /// Where each of them ends; each begins where the one before ends.
     ends: [usize; TEXTS],
     client_type: &'static str,
     idle_s: u64,
@@ -58,12 +60,14 @@ impl Table {
             client.lib_name,
             client.flags,
         ];
+        let start = self.texts.len();
         let ends = texts.map(|text| {
             self.texts.extend_from_slice(text);
             self.texts.len()
         });
         self.lines.push(Line {
             id: client.id.0,
+            start,
             ends,
             client_type: client.client_type().name(),
             idle_s: client.idle_s,
@@ -72,8 +76,8 @@ impl Table {
     }
 
     fn reply(&self, ctx: Context) {
-        let mut start = 0;
         for line in &self.lines {
+            let mut start = line.start;
             let texts = line.ends.map(|end| {
                 let text = self.texts.get(start..end).unwrap_or_default();
                 start = end;
@@ -106,6 +110,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
             Ok(())
         },
     )?;
+    table.lines.sort_unstable_by_key(|line| line.id);
     ctx.reply_array(table.lines.len());
     table.reply(ctx);
     Ok(())

@@ -36,7 +36,8 @@ impl Among {
     }
 }
 
-/// Calls `take` for each client that `picks`, oldest first, until `limit` are taken.
+/// Calls `take` for each client that `picks`. With a `limit` oldest first, until so many are taken;
+/// without one as the server lists them, which is the same but for a few.
 ///
 /// # Errors
 /// `take` has refused, or the server would not list its clients.
@@ -49,20 +50,30 @@ pub fn each(
 ) -> Result<(), String> {
     let now = crate::shell::clock::now();
     let mut left = limit.unwrap_or(u64::MAX);
+    let mut see = |client: &Client| {
+        let age = age_of(now, client);
+        if picks(client, age) {
+            take(client)?;
+            left -= 1;
+        }
+        Ok::<bool, String>(left > 0)
+    };
     let mut visit = |lines: &[u8]| {
+        if limit.is_none() {
+            for client in info_line::lines(lines) {
+                see(&client)?;
+            }
+            return Ok(true);
+        }
+        // Those that are taken have to be the oldest.
         let mut clients: Vec<Client> = info_line::lines(lines).collect();
         clients.sort_unstable_by_key(|client| client.id);
         for client in &clients {
-            if left == 0 {
-                break;
-            }
-            let age = age_of(now, client);
-            if picks(client, age) {
-                take(client)?;
-                left -= 1;
+            if !see(client)? {
+                return Ok::<bool, String>(false);
             }
         }
-        Ok::<bool, String>(left > 0)
+        Ok(true)
     };
     let unlisted = || "ERR the server would not list its clients now".to_owned();
     match among {

@@ -42,7 +42,7 @@ pub trait Store {
     fn get(index: usize) -> String;
     fn set(index: usize, value: &[u8]) -> Result<(), String>;
     /// All values of one CONFIG SET have been set.
-    fn apply(ctx: Context);
+    fn apply();
     fn fault(text: &str);
 }
 
@@ -117,10 +117,10 @@ unsafe extern "C" fn on_set<S: Store>(
 }
 
 unsafe extern "C" fn on_apply<S: Store>(
-    ctx: *mut raw::RedisModuleCtx,
+    _ctx: *mut raw::RedisModuleCtx,
     _index: *mut c_void,
     _error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
-    guard::run("setting", || S::apply(Context::new(ctx)), S::fault);
+    guard::run("setting", S::apply, S::fault);
     OK
 }
