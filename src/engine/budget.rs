@@ -13,7 +13,7 @@ const BUCKET_US: u64 = SECOND / 100;
 
 /// At most `per_second` evictions in any second, however the seconds are cut.
 ///
-/// A bucket of a tenth of a second's worth smooths them (a second's whole allowance in one burst
+/// A bucket of a fiftieth of a second's worth smooths them (a second's whole allowance in one burst
 /// would be the storm that the setting exists to prevent), and a sliding window of hundredths
 /// of a second keeps the sum strict.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Rate {
     }
 
     fn burst(&self) -> u64 {
-        u64::from(self.per_second / 10).max(1) * self.interval()
+        u64::from(self.per_second / 50).max(1) * self.interval()
     }
 
     fn advance(&mut self, now: Micros) {

@@ -27,6 +27,8 @@ const SERVER_EXTRA: u64 = 128;
 struct Held {
     fd: c_int,
     tls: bool,
+    /// What comes in is dropped, and the reading half shut: only the socket's state tells of the peer.
+    deaf: bool,
     /// The server has let go of its own descriptor.
     freed: bool,
     since: Micros,
@@ -96,6 +98,7 @@ impl Linger {
         let mut held = Held {
             fd,
             tls,
+            deaf,
             freed: false,
             since: now,
             shut_at: None,
@@ -153,7 +156,12 @@ impl Linger {
         let Some(shut) = held.shut_at else {
             return false;
         };
-        if !socket::discard_input(held.fd) {
+        let is_closed = if held.deaf {
+            socket::is_closed(held.fd)
+        } else {
+            !socket::discard_input(held.fd)
+        };
+        if is_closed {
             return true;
         }
         now >= shut.plus(MOMENT) && socket::unacked(held.fd).unwrap_or(0) == 0

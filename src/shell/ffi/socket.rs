@@ -117,6 +117,26 @@ pub fn discard_input(fd: c_int) -> bool {
     true
 }
 
+/// Whether a TCP connection is over on both sides.
+pub fn is_closed(fd: c_int) -> bool {
+    /// `TCP_CLOSE` of the kernel's include/net/tcp_states.h.
+    const CLOSED: u8 = 7;
+    // The first byte of `struct tcp_info` is the state, and as much as is asked for is given.
+    let mut state = 0_u8;
+    let mut len = size_of::<u8>() as libc::socklen_t;
+    // SAFETY: a valid place and its length.
+    let answer = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut len,
+        )
+    };
+    answer != 0 || state == CLOSED
+}
+
 /// Closes a descriptor of our own.
 pub fn close(fd: c_int) {
     // SAFETY: only ever called with descriptors that this module made, once each.
