@@ -1,0 +1,112 @@
+//! The wall clock steps, and no limit moves. Only the wall clock: the monotonic one, which
+//! limits go by, stays as it is.
+
+use crate::on_servers;
+use crate::support::conn::{all_ends, Conn, Gone};
+use crate::support::noise::beside;
+use crate::support::resp::Value;
+use crate::support::server::{Server, Setup};
+use crate::support::{ms, say, wait_until};
+use std::path::PathBuf;
+use std::time::Instant;
+
+const LIMIT: u64 = 2500;
+/// One cron period at the servers' own 10 a second, and what the clients need to see it.
+const PERIOD: u64 = 100 + 50;
+
+struct Clock {
+    file: tempfile::NamedTempFile,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "+0").expect("written");
+        Clock { file }
+    }
+
+    fn server(&self, on: &'static str) -> Server {
+        let lib = |name: &str| -> PathBuf {
+            [env!("CARGO_MANIFEST_DIR"), ".servers/lib", name]
+                .iter()
+                .collect()
+        };
+        let mut preload = lib("libfaketimeMT.so.1").display().to_string();
+        if on == "redis-7.0" {
+            // Its allocator and libfaketime lock each other up, unless libc comes first.
+            preload += ":libc.so.6";
+        }
+        Setup::of(on)
+            .module(&format!("maxage {LIMIT}"))
+            .env("LD_PRELOAD", &preload)
+            .env("FAKETIME_TIMESTAMP_FILE", &self.file.path().display().to_string())
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1")
+            .start()
+    }
+
+    /// Steps, and waits until the server sees it: its hour is compared with this one's.
+    fn step(&self, admin: &mut Conn, hours: i64) {
+        // In place of the old one at once: never half written.
+        let new = self.file.path().with_extension("new");
+        std::fs::write(&new, format!("{:+}", hours * 3600)).expect("written");
+        std::fs::rename(&new, self.file.path()).expect("renamed");
+        wait_until("the clock to step", || {
+            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("now");
+            let server = match admin.ok("TIME") {
+                Value::List(parts) => parts[0].int(),
+                other => panic!("TIME: {other:?}"),
+            };
+            (server - now.as_secs() as i64 - hours * 3600).abs() < 60
+        });
+    }
+}
+
+on_servers!(FIVE, alone, steps_of_the_wall_clock_move_no_limit);
+fn steps_of_the_wall_clock_move_no_limit(on: &'static str) {
+    let clock = Clock::new();
+    let server = clock.server(on);
+    let mut admin = server.admin();
+    let steps: [(&str, &[i64]); 3] = [
+        ("an hour back", &[-1]),
+        ("an hour forward", &[1]),
+        ("back, then forward", &[-1, 1]),
+    ];
+    for (title, hours) in steps {
+        clock.step(&mut admin, 0);
+        let ((conns, ends), noise) = beside(|| {
+            let mut conns = Vec::new();
+            for _ in 0..20 {
+                conns.push(server.client());
+                std::thread::sleep(ms(10));
+            }
+            for &hour in hours {
+                conns[0].stays_for(ms(400));
+                clock.step(&mut admin, hour);
+            }
+            let stepped = conns[19].before.elapsed();
+            assert!(
+                stepped < ms(LIMIT),
+                "{title}: the step took too long: {stepped:?}"
+            );
+            let ends = all_ends(&mut conns, Instant::now() + ms(LIMIT + 3000));
+            (conns, ends)
+        });
+        let mut latest = ms(0);
+        for (conn, (gone, at)) in conns.iter().zip(&ends) {
+            assert_eq!(*gone, Gone::End, "{title}");
+            let (most, least) = (*at - conn.before, *at - conn.after);
+            assert!(most >= ms(LIMIT), "{title}: early: {most:?}");
+            assert!(
+                least <= ms(LIMIT + PERIOD) + noise.max,
+                "{title}: late: {least:?}"
+            );
+            latest = latest.max(least.saturating_sub(ms(LIMIT)));
+        }
+        say(format!(
+            "{on}: {title}: {latest:?} late at most, an idle thread {:?}",
+            noise.max
+        ));
+    }
+}

@@ -1,0 +1,205 @@
+//! Busy connections are left until they are quiet, and no longer than grace.
+
+use crate::on_servers;
+use crate::support::conn::{Conn, Gone};
+use crate::support::resp::Value;
+use crate::support::server::{figure, figures, wait_for_figure, Setup};
+use crate::support::{ms, wait_until};
+use std::time::Instant;
+
+const HOW: [&str; 3] = ["evicted_quiet", "evicted_blocked", "evicted_forced"];
+
+on_servers!(ALL, beside, a_busy_connection_is_left_until_it_is_quiet);
+/// Each is past its limit for a while, and then finishes what it has begun.
+fn a_busy_connection_is_left_until_it_is_quiet(on: &'static str) {
+    struct Case {
+        title: &'static str,
+        begin: &'static [&'static str],
+        end: &'static [&'static str],
+        last: Value,
+    }
+    let list = |items: &[i64]| Value::List(items.iter().map(|&n| Value::Int(n)).collect());
+    let ok = || Value::Text("OK".into());
+    let cases = [
+        Case {
+            title: "MULTI until EXEC",
+            begin: &["MULTI", "INCR a", "INCR a"],
+            end: &["INCR a", "EXEC"],
+            last: list(&[1, 2, 3]),
+        },
+        Case {
+            title: "an empty MULTI until DISCARD",
+            begin: &["MULTI"],
+            end: &["DISCARD"],
+            last: ok(),
+        },
+        Case {
+            title: "WATCH until UNWATCH",
+            begin: &["WATCH w"],
+            end: &["UNWATCH"],
+            last: ok(),
+        },
+        Case {
+            title: "WATCH of many keys until EXEC",
+            begin: &["WATCH w1 w2 w3 w4 w5 w6 w7 w8"],
+            end: &["MULTI", "INCR b", "EXEC"],
+            last: list(&[1]),
+        },
+        Case {
+            title: "WATCH, then a read, until EXEC",
+            begin: &["WATCH c", "GET c"],
+            end: &["MULTI", "INCR c", "EXEC"],
+            last: list(&[1]),
+        },
+    ];
+    let server = Setup::of(on).module("maxage 400 grace 1h").start();
+    let mut admin = server.admin();
+    for (n, case) in (1..).zip(cases) {
+        let title = case.title;
+        let mut conn = server.client();
+        for line in case.begin {
+            conn.ok(line);
+        }
+        conn.stays_until(conn.after + ms(900));
+        assert_eq!(figure(&mut admin, "draining_connections"), 1, "{title}");
+        let mut last = Value::Nil;
+        for line in case.end {
+            last = conn.ok(line);
+        }
+        assert_eq!(last, case.last, "{title}");
+        let quiet = Instant::now();
+        let at = conn.ends();
+        assert!(at < quiet + ms(1500), "{title}: {:?} after", at - quiet);
+        assert_eq!(figures(&mut admin, HOW), [n, 0, 0], "{title}");
+    }
+}
+
+on_servers!(FIVE, beside, a_large_reply_arrives_whole);
+fn a_large_reply_arrives_whole(on: &'static str) {
+    const SIZE: usize = 50_000_000;
+    let server = Setup::of(on).module("maxage 500 grace 1h").start();
+    let mut admin = server.admin();
+    admin.ok(&format!("SETRANGE big {} x", SIZE - 1));
+    let mut conn = Conn::open_with(&server.tcp(), Some(16 * 1024)).expect("connected");
+    conn.send(&["GET", "big"]).expect("sent");
+    // Nothing is read before it is long past its limit.
+    wait_for_figure(&mut admin, "draining_connections", 1);
+    std::thread::sleep(ms(700));
+    assert_eq!(figure(&mut admin, "draining_connections"), 1);
+    match conn.reply() {
+        Ok(Value::Text(big)) => assert_eq!(big.len(), SIZE),
+        other => panic!("{other:?}"),
+    }
+    conn.ends();
+    assert_eq!(figures(&mut admin, HOW), [1, 0, 0]);
+}
+
+on_servers!(FIVE, beside, a_blocked_connection_is_left_until_grace_ends);
+fn a_blocked_connection_is_left_until_grace_ends(on: &'static str) {
+    let server = Setup::of(on).module("maxage 400 grace 600").start();
+    let mut admin = server.admin();
+    admin.ok("XGROUP CREATE stream group $ MKSTREAM");
+    let lines = [
+        "BLPOP nothing 0",
+        "XREADGROUP GROUP group me BLOCK 0 STREAMS stream >",
+        "BRPOPLPUSH nothing other 0",
+        "BZPOPMIN nothing 0",
+    ];
+    let mut conns = Vec::new();
+    for line in lines {
+        let mut conn = server.client();
+        conn.start(&[line]);
+        conns.push(conn);
+    }
+    for (conn, line) in conns.iter_mut().zip(lines) {
+        let at = conn.ends();
+        assert!(at >= conn.before + ms(1000), "{line}: {:?}", at - conn.before);
+        assert!(at <= conn.after + ms(2000), "{line}: {:?}", at - conn.after);
+    }
+    assert_eq!(figures(&mut admin, HOW), [0, 4, 0]);
+    assert_eq!(figure(&mut admin, "evicted_connections"), 4);
+}
+
+on_servers!(
+    FIVE,
+    beside,
+    a_blocked_connection_that_is_served_within_grace_gets_its_reply
+);
+fn a_blocked_connection_that_is_served_within_grace_gets_its_reply(on: &'static str) {
+    let server = Setup::of(on).module("maxage 400 grace 1h").start();
+    let mut admin = server.admin();
+    let mut conn = server.client();
+    conn.start(&["BLPOP queue 0"]);
+    wait_for_figure(&mut admin, "draining_connections", 1);
+    std::thread::sleep(ms(300));
+    admin.ok("RPUSH queue job");
+    let reply = conn.reply().expect("the job");
+    assert_eq!(reply.list()[1].text(), "job");
+    conn.ends();
+    assert_eq!(admin.run("LLEN queue").int(), 0);
+    assert_eq!(figures(&mut admin, HOW), [1, 0, 0]);
+}
+
+on_servers!(FIVE, beside, grace_over_in_multi_closes_and_is_counted_as_forced);
+fn grace_over_in_multi_closes_and_is_counted_as_forced(on: &'static str) {
+    for (words, limit) in [
+        ("maxage 400 grace 500", 900),
+        ("maxage 400 grace 0", 400),
+        ("maxage 400 grace 1ms", 401),
+    ] {
+        let server = Setup::of(on).module(words).start();
+        let mut admin = server.admin();
+        let mut conn = server.client();
+        conn.ok("MULTI");
+        conn.ok("INCR never");
+        let at = conn.ends();
+        let (most, least) = (at - conn.before, at - conn.after);
+        assert!(most >= ms(limit), "{words}: {most:?}");
+        assert!(least <= ms(limit + 700), "{words}: {least:?}");
+        assert_eq!(figures(&mut admin, HOW), [0, 0, 1], "{words}");
+        assert_eq!(admin.run("GET never"), Value::Nil, "{words}");
+    }
+}
+
+on_servers!(FIVE, beside, nobody_is_forced_while_clients_are_paused);
+fn nobody_is_forced_while_clients_are_paused(on: &'static str) {
+    let server = Setup::of(on).module("maxage 400 grace 200").start();
+    let mut admin = server.admin();
+    for pause in ["WRITE", "ALL"] {
+        admin.ok("CONNAGE.CONFIG RESETSTAT");
+        let mut multi = server.client();
+        multi.ok("MULTI");
+        let paused = Instant::now();
+        admin.ok(&format!("CLIENT PAUSE 1800 {pause}"));
+        multi.stays_until(paused + ms(1600));
+        if pause == "WRITE" {
+            assert_eq!(figures(&mut admin, HOW), [0, 0, 0], "{pause}");
+            admin.ok("CLIENT UNPAUSE");
+        }
+        let (gone, at) = multi.end(ms(5000));
+        assert_eq!(gone, Gone::End, "{pause}");
+        assert!(at >= paused + ms(1600), "{pause}");
+        wait_until("the pause to end", || figures(&mut admin, HOW) == [0, 0, 1]);
+    }
+}
+
+on_servers!(FIVE, beside, a_pipeline_that_is_under_way_is_answered_whole);
+/// Half a command is unparsed input: the rest may still come, and its reply.
+fn a_pipeline_that_is_under_way_is_answered_whole(on: &'static str) {
+    let server = Setup::of(on).module("maxage 400 grace 1h").start();
+    let mut admin = server.admin();
+    let cases = [
+        ("within the header", "*2\r\n$4\r\nIN", "CR\r\n$4\r\nhalf\r\n"),
+        ("between arguments", "*2\r\n$4\r\nINCR\r\n", "$4\r\nhalf\r\n"),
+        ("within the last", "*2\r\n$4\r\nINCR\r\n$4\r\nha", "lf\r\n"),
+    ];
+    for (n, (title, first, rest)) in (1..).zip(cases) {
+        let mut conn = server.client();
+        conn.send_bytes(first.as_bytes()).expect("sent");
+        conn.stays_until(conn.after + ms(800));
+        conn.send_bytes(rest.as_bytes()).expect("sent");
+        assert_eq!(conn.reply(), Ok(Value::Int(n)), "{title}");
+        conn.ends();
+    }
+    assert_eq!(figures(&mut admin, HOW), [3, 0, 0]);
+}

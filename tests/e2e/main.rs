@@ -1,0 +1,27 @@
+//! End-to-end tests: the module in real servers, with real connections.
+//!
+//! They take the servers from `.servers` (scripts/servers.sh fetches them) and the module
+//! from `target/release`, or from where `CONNAGE_MODULE` says. A test's name is the sentence
+//! that it proves, and the server that it proves it on.
+
+// A test that can't go on fails.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
+
+mod clock;
+mod descriptors;
+mod evict;
+mod faults;
+mod grace;
+mod info;
+mod kill;
+mod load_unload;
+mod nothing_lost;
+mod rate;
+mod settings;
+mod spared;
+mod support;
