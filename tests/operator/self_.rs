@@ -1,0 +1,181 @@
+//! CONNAGE.SELF: a connection's own row, and the limit that it may give itself.
+
+use crate::on_servers;
+use crate::rows::{log, names, row, set_rules, Row};
+use crate::support::conn::Conn;
+use crate::support::ms;
+use crate::support::resp::Value;
+use crate::support::server::{figure, Setup};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+fn me(conn: &mut Conn, words: &str) -> Row {
+    Row::of(&conn.ok(&format!("CONNAGE.SELF {words}")))
+}
+
+on_servers!(ALL, beside, it_answers_the_row_that_list_has);
+fn it_answers_the_row_that_list_has(on: &'static str) {
+    let server = Setup::of(on).module("maxage 1h jitter 50").start();
+    let mut admin = server.admin();
+    let mut conn = server.client();
+    conn.ok("CLIENT SETNAME worker");
+    let own = conn.ok("CONNAGE.SELF");
+    let id = conn.id();
+    let listed = admin.ok(&format!("CONNAGE.LIST ID {id}"));
+    assert_eq!(names(&own), names(&listed.list()[0]));
+    let (own, listed) = (Row::of(&own), Row::of(&listed.list()[0]));
+    for name in [
+        "addr", "laddr", "user", "name", "lib-name", "type", "rule", "state",
+    ] {
+        assert_eq!(own.text(name), listed.text(name), "{name}");
+    }
+    assert_eq!(own.int("id"), id);
+    assert_eq!(own.int("limit-ms"), listed.int("limit-ms"), "jitter included");
+    assert!(own.int("limit-ms") <= 3_600_000);
+    let gap = listed.int("age-ms") - own.int("age-ms");
+    assert!((0..10_000).contains(&gap), "{gap}");
+}
+
+on_servers!(FIVE, beside, maps_are_maps_to_who_speaks_resp3);
+/// And flat lists to the others: the bytes as they come.
+fn maps_are_maps_to_who_speaks_resp3(on: &'static str) {
+    let server = Setup::of(on).module("maxage 1h").start();
+    let mut admin = server.admin();
+    let mut gone = server.client();
+    let id = gone.id();
+    admin.ok(&format!("CONNAGE.KILL ID {id}"));
+    gone.ends();
+    let begin = |version: u8, line: &str, wanted: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connected");
+        stream.set_read_timeout(Some(ms(5_000))).expect("a timeout");
+        // ECHO's answer ends what HELLO says.
+        let hello = format!("HELLO {version}\r\nECHO here-it-ends\r\n{line}\r\n");
+        stream.write_all(hello.as_bytes()).expect("sent");
+        let (mut seen, mut chunk) = (String::new(), [0; 4096]);
+        let begin = loop {
+            let got = stream.read(&mut chunk).expect("an answer");
+            seen.push_str(&String::from_utf8_lossy(&chunk[..got]));
+            if let Some((_, after)) = seen.split_once("here-it-ends\r\n") {
+                if after.len() >= wanted.len() {
+                    break after[..wanted.len()].to_string();
+                }
+            }
+            assert!(got > 0, "the end came: {seen}");
+        };
+        assert_eq!(begin, wanted, "{line} with RESP{version}");
+    };
+    begin(2, "CONNAGE.SELF", "*28\r\n$2\r\nid\r\n:");
+    begin(3, "CONNAGE.SELF", "%14\r\n$2\r\nid\r\n:");
+    begin(3, "CONNAGE.SELF MAXAGE 1h", "%14\r\n$2\r\nid\r\n:");
+    begin(2, "CONNAGE.LIST LIMIT 1", "*1\r\n*28\r\n$2\r\nid\r\n:");
+    begin(3, "CONNAGE.LIST LIMIT 1", "*1\r\n%14\r\n$2\r\nid\r\n:");
+    begin(2, "CONNAGE.LOG GET 1", "*1\r\n*26\r\n$3\r\nseq\r\n:");
+    begin(3, "CONNAGE.LOG GET 1", "*1\r\n%13\r\n$3\r\nseq\r\n:");
+    begin(
+        2,
+        "CONNAGE.CONFIG GET maxage",
+        "*2\r\n$6\r\nmaxage\r\n$7\r\n3600000\r\n",
+    );
+    begin(
+        3,
+        "CONNAGE.CONFIG GET maxage",
+        "%1\r\n$6\r\nmaxage\r\n$7\r\n3600000\r\n",
+    );
+}
+
+on_servers!(FIVE, beside, its_own_limit_evicts_it_and_0_takes_that_back);
+fn its_own_limit_evicts_it_and_0_takes_that_back(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let mut admin = server.admin();
+    let mut conn = server.client();
+    let id = conn.id();
+    assert_eq!(me(&mut conn, "").int("limit-ms"), 0);
+    assert_eq!(me(&mut conn, "MAXAGE 900").int("limit-ms"), 900);
+    let seen = row(&mut admin, id);
+    assert_eq!(
+        (seen.int("limit-ms"), seen.text("state").as_str()),
+        (900, "active")
+    );
+    // Not jittered, from its birth on, and exactly.
+    let (from, to) = (conn.before + ms(900), conn.after + ms(900 + 500));
+    let at = conn.ends();
+    assert!(
+        (from..=to).contains(&at),
+        "{:?} after its birth",
+        at - conn.before
+    );
+    assert_eq!(log(&mut admin)[0].text("reason"), "self");
+
+    let mut conn = server.client();
+    me(&mut conn, "MAXAGE 500ms");
+    assert_eq!(me(&mut conn, "MAXAGE 0").int("limit-ms"), 0);
+    conn.stays_until(conn.after + ms(900));
+    // One that is over already: at once, after its reply.
+    assert_eq!(me(&mut conn, "maxage 1").int("limit-ms"), 1);
+    conn.ends();
+    assert_eq!(figure(&mut admin, "evicted_connections"), 2);
+}
+
+on_servers!(FIVE, beside, it_can_only_tighten);
+fn it_can_only_tighten(on: &'static str) {
+    let server = Setup::of(on).module("maxage 1h").start();
+    let mut admin = server.admin();
+    admin.ok("ACL SETUSER ops on nopass ~* &* +@all");
+    set_rules(&mut admin, "ops: user=ops maxage=0");
+    let mut conn = server.client();
+    for (words, wanted) in [
+        ("MAXAGE 2h", 3_600_000),
+        ("MAXAGE 30m", 1_800_000),
+        ("", 1_800_000),
+        ("MAXAGE 90m", 3_600_000),
+        ("MAXAGE 1d", 3_600_000),
+        ("MAXAGE 0", 3_600_000),
+    ] {
+        assert_eq!(me(&mut conn, words).int("limit-ms"), wanted, "{words}");
+    }
+    // Its own counts where rules say none, and the settings' where these become tighter.
+    me(&mut conn, "MAXAGE 45m");
+    conn.ok("AUTH ops x");
+    assert_eq!(me(&mut conn, "").int("limit-ms"), 2_700_000);
+    conn.ok("AUTH default x");
+    admin.ok("CONNAGE.CONFIG SET maxage 10m");
+    assert_eq!(me(&mut conn, "").int("limit-ms"), 600_000);
+    // A refused word changes nothing.
+    for words in ["MAXAGE", "MAXAGE x", "MAXAGE -1", "MAXAGE 1m 2m", "LIMIT 5"] {
+        assert!(conn.run(&format!("CONNAGE.SELF {words}")).is_error(), "{words}");
+    }
+    admin.ok("CONNAGE.CONFIG SET maxage 0");
+    assert_eq!(me(&mut conn, "").int("limit-ms"), 2_700_000);
+    // It is the connection's, and nobody else's.
+    assert_eq!(me(&mut server.client(), "").int("limit-ms"), 0);
+}
+
+on_servers!(FIVE, beside, it_answers_inside_of_multi);
+fn it_answers_inside_of_multi(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let mut conn = server.client();
+    conn.ok("MULTI");
+    for line in ["CONNAGE.SELF MAXAGE 600", "CONNAGE.SELF", "INCR n"] {
+        assert_eq!(conn.ok(line).text(), "QUEUED");
+    }
+    let replies = conn.ok("EXEC");
+    let [first, second, number] = replies.list() else {
+        panic!("{replies:?}");
+    };
+    assert_eq!(
+        (Row::of(first).int("limit-ms"), Row::of(second).int("limit-ms")),
+        (600, 600)
+    );
+    assert_eq!(*number, Value::Int(1));
+    conn.ends();
+    // A limit that is over already ends it after EXEC's reply, not in its midst.
+    let mut conn = server.client();
+    conn.stays_for(ms(20));
+    conn.start(&["MULTI", "CONNAGE.SELF MAXAGE 1", "INCR n", "EXEC"]);
+    for wanted in ["OK", "QUEUED", "QUEUED"] {
+        assert_eq!(conn.reply().expect("a reply").text(), wanted);
+    }
+    let replies = conn.reply().expect("EXEC's reply");
+    assert_eq!(replies.list()[1], Value::Int(2));
+    conn.ends();
+}
