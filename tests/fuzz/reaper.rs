@@ -1,0 +1,132 @@
+//! The reaper at the limits of its clock: ages, clocks and durations of 0, 1 and the largest
+//! there are, connections older than the clock itself, events in any order.
+
+use crate::engine::client::{Client, ClientId};
+use crate::engine::drains::Reach;
+use crate::engine::manner::Surroundings;
+use crate::engine::quiet::Seen;
+use crate::engine::reaper::{Order, Reaper};
+use crate::engine::settings::{Name, Settings};
+use crate::engine::time::{Micros, Millis};
+use crate::inputs::Inputs;
+
+/// 292,000 years in microseconds: no clock shows more.
+const LAST: u64 = i64::MAX as u64;
+const FLAGS: [&[u8]; 6] = [b"N", b"b", b"x", b"M", b"S", b"e"];
+
+fn settings(inputs: &mut Inputs) -> Settings {
+    let mut settings = Settings::default();
+    for name in Name::ALL {
+        let value = match name {
+            Name::Rules => b"a: user=default maxage=9223372036854775807; b: name=x maxage=1".to_vec(),
+            Name::Maxage | Name::Grace => inputs.duration(),
+            _ => inputs.word(),
+        };
+        if inputs.chance(60) {
+            let _ = settings.set(name, &value);
+        }
+    }
+    settings
+}
+
+fn client(inputs: &mut Inputs, id: ClientId) -> Client<'static> {
+    let mut client = Client::unknown(id);
+    client.fd = 3;
+    client.user = b"default";
+    client.age_s = inputs.number();
+    client.idle_s = inputs.number();
+    client.flags = FLAGS[inputs.below(FLAGS.len())];
+    client.qbuf = [0, 0, inputs.number()][inputs.below(3)];
+    client.obl = [0, 0, inputs.number()][inputs.below(3)];
+    client.multi = [None, None, Some(inputs.number())][inputs.below(3)];
+    client
+}
+
+pub fn life(inputs: &mut Inputs) {
+    let mut now = Micros(inputs.number().min(LAST));
+    let mut reaper = Reaper::new(now, inputs.next(), settings(inputs));
+    for _ in 0..inputs.below(60) {
+        let id = ClientId(1 + inputs.below(6) as u64);
+        match inputs.below(12) {
+            0 | 1 => {
+                reaper.connected(now, id, inputs.chance(10));
+            }
+            2 => {
+                let client = client(inputs, id);
+                reaper.found(now, &client, false);
+            }
+            3 => reaper.disconnected(id),
+            4 => reaper.reconfigure(now, settings(inputs)),
+            5 => {
+                let order = Order {
+                    grace: Millis(inputs.number()),
+                    over: inputs.chance(30).then(|| Millis(inputs.number())),
+                    reach: Reach {
+                        replicas: inputs.chance(50),
+                        protected: inputs.chance(50),
+                    },
+                };
+                reaper.kill(now, &[id], &order);
+            }
+            6 => reaper.set_own_limit(id, Millis(inputs.number())),
+            7 => {
+                reaper.cancel();
+            }
+            8 => {
+                reaper.report(now);
+                let client = client(inputs, id);
+                reaper.row(now, &client);
+                reaper.is_expired(now, &client);
+            }
+            9 => now = Micros(now.0.saturating_add(inputs.number()).min(LAST)),
+            _ => round(inputs, &mut reaper, now),
+        }
+        if let Some(at) = reaper.next_wake(now) {
+            if inputs.chance(70) && at > now && at.0 <= LAST {
+                now = at;
+                round(inputs, &mut reaper, now);
+            }
+        }
+    }
+}
+
+/// What the shell does when it wakes.
+fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
+    let plan = reaper.tick(now);
+    let around = Surroundings {
+        wall_ms: inputs.number(),
+        paused: inputs.chance(5),
+        shuts_both_halves: inputs.chance(20),
+        linger_room: inputs.below(3),
+        can_deafen: inputs.chance(50),
+    };
+    for id in &plan.identify {
+        reaper.identified(now, *id, b"default", b"x");
+    }
+    if inputs.chance(5) {
+        reaper.look_failed(now, &plan);
+        return;
+    }
+    for id in &plan.look {
+        let client = client(inputs, *id);
+        let seen = Seen {
+            client,
+            unread: [None, Some(0), Some(inputs.number())][inputs.below(3)],
+            unacked: [None, Some(0), Some(inputs.number())][inputs.below(3)],
+        };
+        if let Some(closing) = reaper.judge(now, &seen, &around) {
+            assert!(!client.has_flag(b'M'), "the link to the master");
+            match inputs.below(10) {
+                0 => reaper.not_closed(now, *id),
+                1 => reaper.disconnected(*id),
+                _ => {
+                    reaper.closed(now, &client, &closing, inputs.number());
+                    reaper.disconnected(*id);
+                }
+            }
+        }
+    }
+    // Eleven days, in microseconds, for one round of work.
+    let (look, close) = (inputs.number().min(1 << 40), inputs.number().min(1 << 40));
+    reaper.carried_out(now, &plan, look, close);
+}
