@@ -1,0 +1,86 @@
+//! Closing: what closing one connection costs the main thread, by the client, by CLIENT KILL and by
+//! connage.
+
+use crate::clock::{self, MS, SECOND};
+use crate::crowd::{Address, Crowd};
+use crate::report::{Report, Row};
+use crate::server::Setup;
+use crate::stats::{number, Rounds};
+use crate::Plan;
+
+const LIMIT_MS: u64 = 1_500;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ClientLeaves,
+    ClientKill,
+    /// Idle for more than a second: shut down and closed.
+    ConnageIdle,
+    /// Answered just now: a duplicate lingers.
+    ConnageLingers,
+}
+
+const WAYS: [Way; 4] = [
+    Way::ClientLeaves,
+    Way::ClientKill,
+    Way::ConnageIdle,
+    Way::ConnageLingers,
+];
+
+/// CPU of the main thread for each connection, in µs.
+fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> f64 {
+    let mut setup = setup.clone().max_clients(2 * many);
+    if matches!(way, Way::ConnageIdle | Way::ConnageLingers) {
+        setup = setup.module("rate 0");
+    }
+    let server = setup.start();
+    let mut admin = server.admin();
+    let mut crowd = Crowd::new(Address::of(&server, unix));
+    crowd.fill(many);
+    clock::sleep_until(clock::now() + (LIMIT_MS + 1_600) * MS);
+    if way == Way::ConnageLingers {
+        crowd.ask_all();
+    }
+    let before = server.main_thread_ns();
+    match way {
+        Way::ClientLeaves => crowd.leave(),
+        Way::ClientKill => {
+            let killed = admin.ask("CLIENT KILL TYPE normal SKIPME yes");
+            assert_eq!(killed.text(), many.to_string());
+        }
+        Way::ConnageIdle | Way::ConnageLingers => {
+            admin.ask(&format!("CONFIG SET connage.maxage {LIMIT_MS}"));
+        }
+    }
+    let all = way == Way::ClientLeaves || crowd.watch(many, clock::now() + 20 * SECOND, false);
+    assert!(all, "{way:?}: {} of {many} are closed", crowd.ended.len());
+    clock::sleep_ms(300);
+    let spent = server.main_thread_ns() - before;
+    assert_eq!(admin.info("clients", "connected_clients"), 1, "{way:?}");
+    spent as f64 / 1_000.0 / many as f64
+}
+
+pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
+    let many = if plan.quick { 2_000 } else { 5_000 };
+    for unix in [false, true] {
+        let mut rounds = WAYS.map(|_| Rounds::default());
+        for _ in 0..plan.rounds {
+            for (way, rounds) in WAYS.iter().zip(&mut rounds) {
+                rounds.add(run(setup, unix, many, *way));
+            }
+        }
+        let [leaves, kill, idle, lingers] = &rounds;
+        let floor = kill.median().max(leaves.median());
+        for (what, connage) in [("idle", idle), ("answered just now, lingering", lingers)] {
+            let times = connage.median() / floor;
+            report.add(Row {
+                what: format!("closing one, {}, {what}: CPU", if unix { "unix" } else { "TCP" }),
+                server: setup.name,
+                without: format!("the client leaves: {leaves} µs; CLIENT KILL: {kill} µs"),
+                with: format!("{connage} µs, {} times", number(times)),
+                target: "at most 1.5 times".into(),
+                reached: Some(times <= 1.5),
+            });
+        }
+    }
+}
