@@ -1,0 +1,324 @@
+"""How long a connection may live: what its owner wishes, what the server says, what follows.
+
+Nothing here reads or writes a socket; both kinds of connection, sync and asyncio, share it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import threading
+import time
+import weakref
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+
+from ._duration import Duration, milliseconds, percent
+
+logger = logging.getLogger("connage")
+
+ROUND_TRIPS_OF_MARGIN = 3
+"""So many round trips before its limit a connection counts as at its limit."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a pool's owner wishes for its connections.
+
+    All durations are in milliseconds; see :meth:`of` for what they mean.
+    """
+
+    maxage_ms: int = 0
+    jitter_percent: int = 10
+    margin_ms: int = 50
+    refresh_ms: int = 60_000
+
+    def but(
+        self,
+        maxage: Duration | None = None,
+        jitter: int | str | None = None,
+        margin: Duration | None = None,
+        refresh: Duration | None = None,
+    ) -> Policy:
+        """This policy with what is given; ``None`` leaves a setting as it is.
+
+        Raises :class:`ValueError` for a value that is none; it names the setting.
+        """
+        return Policy(
+            self.maxage_ms if maxage is None else milliseconds(maxage, "maxage"),
+            self.jitter_percent if jitter is None else percent(jitter, "maxage_jitter"),
+            self.margin_ms if margin is None else milliseconds(margin, "maxage_margin"),
+            self.refresh_ms if refresh is None else milliseconds(refresh, "maxage_refresh"),
+        )
+
+    def draw_ms(self) -> int:
+        """A limit for one connection, in [maxage·(1 − jitter/100), maxage] ms; 0: no limit."""
+        if self.maxage_ms == 0:
+            return 0
+        window = self.maxage_ms * self.jitter_percent // 100
+        return max(1, self.maxage_ms - random.randint(0, window))
+
+
+class Stats(NamedTuple):
+    """What happened to a pool's connections since the pool was made (in this process)."""
+
+    retired: int
+    """Connections closed by their pool between two uses, at or near their limit."""
+    evicted: int
+    """Connections that the server closed when they were past their limit."""
+    oldest_age_ms: int
+    """Age of the oldest open connection, in milliseconds; 0 if none is open."""
+    open_connections: int
+    """Connections that are open now, in use or not."""
+
+
+class Counters:
+    """Counts for one pool. Thread-safe, and empty again in a forked child."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        # Reentrant: a garbage collection may end a connection in any place here.
+        self._lock = threading.RLock()
+        self._retired = 0
+        self._evicted = 0
+        self._open: set[weakref.ref[Lifetime]] = set()
+        self._pid = os.getpid()
+
+    def _own(self) -> AbstractContextManager[Any]:
+        if self._pid != os.getpid():
+            # Forked: the connections are the parent's, and its lock may be held for ever.
+            self._reset()
+        return self._lock
+
+    def count_retired(self) -> None:
+        with self._own():
+            self._retired += 1
+
+    def count_evicted(self) -> None:
+        with self._own():
+            self._evicted += 1
+
+    def opened(self, life: Lifetime) -> None:
+        with self._own():
+            self._open.add(weakref.ref(life, self._open.discard))
+
+    def closed(self, life: Lifetime) -> None:
+        with self._own():
+            self._open.discard(weakref.ref(life))
+
+    def stats(self) -> Stats:
+        now = time.monotonic()
+        with self._own():
+            lives = [life() for life in self._open.copy()]
+            births = [life.born for life in lives if life and life.born is not None]
+            oldest = int((now - min(births)) * 1000) if births else 0
+            return Stats(self._retired, self._evicted, oldest, len(births))
+
+    def __deepcopy__(self, memo: object) -> Counters:
+        return self
+
+
+class Lifetime:
+    """One connection object's successive lives: each reconnect begins another."""
+
+    def __init__(self, policy: Policy, counters: Counters) -> None:
+        self.policy = policy
+        self.counters = counters
+        self.born: float | None = None
+        """When the connection was born, on :func:`time.monotonic`: rather too early than too
+        late; ``None`` while it is not connected."""
+        self.limit_ms = 0
+        """The limit that holds, in milliseconds of age; 0: none."""
+        self.told_by_server = False
+        """Whether the server had a say in :attr:`limit_ms`."""
+        self._due_at = inf
+        self._ask_at = inf
+        self._own_limit_ms = 0
+        self._lost_at_age_ms: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.born is not None
+
+    def begin(self) -> tuple[str | int, ...]:
+        """A new life: draws its own limit. Returns the command that tells the server."""
+        self.born = time.monotonic()
+        self.told_by_server = False
+        self._ask_at = inf
+        self._own_limit_ms = self.policy.draw_ms()
+        self._hold(self._own_limit_ms, 0.0)
+        self.counters.opened(self)
+        if self._own_limit_ms:
+            return ("CONNAGE.SELF", "MAXAGE", self._own_limit_ms)
+        return ("CONNAGE.SELF",)
+
+    def _hold(self, limit_ms: int, round_trip: float) -> None:
+        assert self.born is not None
+        self.limit_ms = limit_ms
+        if limit_ms == 0:
+            self._due_at = inf
+            return
+        limit = limit_ms / 1000
+        # Some of a life remains always, or a slow answer would make every use a new one.
+        slow = min(ROUND_TRIPS_OF_MARGIN * round_trip, limit / 2)
+        margin = min(max(self.policy.margin_ms / 1000, slow), limit * 0.9)
+        self._due_at = self.born + limit - margin
+
+    def told(self, reply: Any, asked_at: float, server: str) -> None:
+        """The server's answer to CONNAGE.SELF, of RESP2 or RESP3, asked at that moment."""
+        now = time.monotonic()
+        try:
+            row = _row(reply)
+            age_ms, limit_ms = int(row["age-ms"]), int(row["limit-ms"])
+        except (KeyError, TypeError, ValueError):
+            self.refused(f"its answer to CONNAGE.SELF is not understood: {reply!r:.100}", server)
+            return
+        assert self.born is not None
+        # The server took its age at some moment after we asked, and in whole milliseconds: it
+        # was born no earlier than this, and no estimate made so is too late.
+        born = asked_at - (age_ms + 1) / 1000
+        self.born = max(self.born, born) if self.told_by_server else born
+        self.told_by_server = True
+        self._ask_at = now + self.policy.refresh_ms / 1000
+        limits = [ms for ms in (self._own_limit_ms, limit_ms) if ms > 0]
+        self._hold(min(limits, default=0), now - asked_at)
+        lost, self._lost_at_age_ms = self._lost_at_age_ms, None
+        if lost is not None and 0 < limit_ms <= lost:
+            self._evicted(server)
+
+    def refused(self, reason: str, server: str) -> None:
+        """The server has no such command, or not for this user: its own limit alone counts."""
+        self._ask_at = inf
+        self._lost_at_age_ms = None
+        _say_once(server, reason, self.policy.maxage_ms)
+
+    def is_due(self) -> bool:
+        """At or near its limit: its owner is to open it anew before it is used again."""
+        return time.monotonic() >= self._due_at
+
+    def wants_news(self) -> bool:
+        """Whether it is time to ask whether the server's limit has changed."""
+        return time.monotonic() >= self._ask_at
+
+    def age_ms(self) -> float:
+        """0 while it is not connected."""
+        return 0 if self.born is None else (time.monotonic() - self.born) * 1000
+
+    def retired(self, server: str) -> None:
+        logger.debug(
+            "retired a connection to %s at the age of %d ms, its limit being %d ms",
+            server,
+            self.age_ms(),
+            self.limit_ms,
+        )
+        self.counters.count_retired()
+        self._end()
+
+    def _evicted(self, server: str) -> None:
+        logger.debug("%s evicted a connection that was past its limit", server)
+        self.counters.count_evicted()
+
+    def ended(self, by_server: bool, server: str) -> None:
+        """Disconnected. ``by_server``: it was the server that closed the connection."""
+        if not self.is_open:
+            return
+        if by_server and self.told_by_server:
+            age_ms = self.age_ms()
+            if 0 < self.limit_ms <= age_ms:
+                self._evicted(server)
+            else:
+                # By a limit that was lowered since, perhaps: the next answer tells.
+                self._lost_at_age_ms = age_ms
+        self._end()
+
+    def _end(self) -> None:
+        self.born = None
+        self._due_at = self._ask_at = inf
+        self.counters.closed(self)
+
+
+class Greeting:
+    """CONNAGE.SELF on its way with the handshake: sent with the last of its commands, so that it
+    costs no round trip of its own, and read right after that command's reply."""
+
+    def __init__(self, words: tuple[str | int, ...], companion: tuple[str, ...]) -> None:
+        self.words = words
+        self.is_sent = False
+        self.asked_at = 0.0
+        self._companion = companion
+        self._sent = 0
+        self._read = 0
+        self._place = 0
+
+    def rides_on(self, command: tuple[Any, ...]) -> bool:
+        """Whether it goes with this command of the handshake."""
+        words = self._companion
+        return bool(words) and not self.is_sent and tuple(command[: len(words)]) == words
+
+    def command_sent(self) -> None:
+        self._sent += 1
+
+    def sent(self) -> None:
+        self.is_sent = True
+        self.asked_at = time.monotonic()
+        self._place = self._sent
+
+    def is_next(self) -> bool:
+        """Another reply of the handshake was read: whether the next one is ours."""
+        self._read += 1
+        return self.is_sent and self._read == self._place
+
+
+def last_of_handshake(connection: Any) -> tuple[str, ...]:
+    """How the last command begins that redis-py sends on connecting; empty if that isn't known.
+
+    Rules can go by a connection's name and library, so the answer is best asked after those.
+    """
+    if connection.db:
+        return ("SELECT",)
+    info = getattr(connection, "driver_info", None)
+    if getattr(info, "lib_version", None) or getattr(connection, "lib_version", None):
+        return ("CLIENT", "SETINFO", "LIB-VER")
+    if getattr(info, "formatted_name", None) or getattr(connection, "lib_name", None):
+        return ("CLIENT", "SETINFO", "LIB-NAME")
+    if connection.client_name:
+        return ("CLIENT", "SETNAME")
+    return ()
+
+
+def closed_by_server() -> bool:
+    """Whether what is being handled just now is the end of the server's side."""
+    error = sys.exc_info()[1]
+    return isinstance(error, ConnectionError) or "closed by server" in str(error)
+
+
+def _row(reply: Any) -> dict[str, Any]:
+    if isinstance(reply, dict):
+        pairs = list(reply.items())
+    elif isinstance(reply, list):
+        pairs = list(zip(reply[::2], reply[1::2]))
+    else:
+        raise TypeError(reply)
+    return {key.decode() if isinstance(key, bytes) else key: value for key, value in pairs}
+
+
+_said: set[tuple[str, str]] = set()
+
+
+def _say_once(server: str, reason: str, maxage_ms: int) -> None:
+    key = (server, reason[:40])
+    if key in _said:
+        return
+    _said.add(key)
+    logger.debug(
+        "no limit is known from %s (%s): its connections go by their own maxage of %d ms",
+        server,
+        reason,
+        maxage_ms,
+    )

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from servers import Server, running
+
+NAMES = os.environ.get("CONNAGE_TEST_SERVERS", "redis-7.0 valkey-9.1").split()
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def with_module(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with running(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def server(with_module: Server) -> Server:
+    """A server with the module, as if just started."""
+    with_module.admin.flushall()
+    with_module.configure(maxage=0, jitter=0, rules="", grace="5s")
+    with_module.admin.execute_command("CONNAGE.CONFIG", "RESETSTAT")
+    return with_module
+
+
+@pytest.fixture(scope="session")
+def bare() -> Iterator[Server]:
+    """A server without the module."""
+    with running(NAMES[-1], module=False) as server:
+        yield server
