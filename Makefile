@@ -4,19 +4,23 @@ SHELL := /bin/bash
 MODULE := target/release/libconnage.so
 FAULTY := target/test-faults/release/libconnage.so
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+# Most of a test is waiting; those that measure time take turns by themselves.
+TESTS := cargo test --locked --release
+THREADS := --test-threads=6
+# Fuzzed with the checks that a release leaves out.
+FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
+	cargo run --locked --release --target-dir target/fuzz --example fuzz --
+SOAK_ON ?= redis_7_0
 
-.PHONY: help run test lint bench bench-quick soak upstream fuzz build servers unit e2e python clean
+.PHONY: help run build servers test unit e2e operator trust-quick python lint bench bench-quick \
+	trust soak soak-quick upstream upstream-quick fuzz fuzz-quick clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## set up, build, start a server with the module, and show it evicting a connection
 	@scripts/servers.sh redis-7.0
 	@scripts/demo.sh
-
-test: build $(FAULTY) servers ## set up, and run all tests: the engine, end to end on every server, the Python client
-	@scripts/setup.sh test
-	$(MAKE) --no-print-directory unit e2e python
 
 build: ## set up, and build the module
 	@scripts/setup.sh build
@@ -33,16 +37,62 @@ $(FAULTY): $(SOURCES)
 servers: ## fetch the seven servers into .servers
 	@scripts/servers.sh
 
+test: build ## set up, and run all tests that are quick enough for every day
+	@scripts/setup.sh build test
+	@$(MAKE) --no-print-directory $(FAULTY) servers
+	@$(MAKE) --no-print-directory unit e2e operator trust-quick fuzz-quick python
+
 unit: ## the engine alone
 	cargo test --locked --lib
 
-e2e: ## the module in real servers
-	cargo test --locked --release --test e2e
+e2e: ## the promises, on seven servers
+	$(TESTS) --test e2e -- $(THREADS)
 
-lint: ## formatting, clippy, shell scripts
+operator: ## what an operator does, and every example of the documentation
+	$(TESTS) --test operator -- $(THREADS)
+
+trust-quick: ## what production does to it, on two servers
+	$(TESTS) --test trust -- redis_7_0 valkey_9_1 valgrind
+
+python: ## the Python client
+	clients/python/test.sh
+
+lint: ## formatting, clippy
 	@scripts/setup.sh build
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+
+bench: build servers ## what it costs, beside what users do without it (10 minutes)
+	cargo bench --locked --bench cost
+
+bench-quick: build servers ## the same in a minute, with fewer rounds
+	cargo bench --locked --bench cost -- --quick
+
+trust: build $(FAULTY) servers ## what production does to it, on all servers
+	$(TESTS) --test trust
+
+soak: build servers ## 19,900 connections for CONNAGE_SOAK_SECONDS (600) on SOAK_ON (redis_7_0)
+	CONNAGE_SOAK_SECONDS=$${CONNAGE_SOAK_SECONDS:-600} $(TESTS) --test trust -- \
+		soak::a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory::$(SOAK_ON)
+
+soak-quick:
+	CONNAGE_SOAK_SECONDS=30 $(MAKE) --no-print-directory soak
+
+upstream: build ## Redis' own test suite with the module loaded, in five ways
+	@scripts/setup.sh build test
+	scripts/servers.sh redis-7.0
+	scripts/upstream.sh
+
+upstream-quick: build
+	scripts/servers.sh redis-7.0
+	scripts/upstream.sh --quick
+
+fuzz: build servers ## ten million inputs, and 100,000 commands on each of five servers
+	$(FUZZ) 10000000
+	CONNAGE_COMMANDS=100000 $(TESTS) --test trust -- bad_input
+
+fuzz-quick:
+	$(FUZZ) 500000
 
 clean: ## remove what was built and fetched
 	cargo clean
