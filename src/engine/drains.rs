@@ -125,7 +125,7 @@ impl Drains {
 /// is the price of looking, which the budget bounds.
 pub fn backoff(waited_us: u64, passes: bool) -> u64 {
     if passes {
-        (waited_us / 64).clamp(500, 20_000)
+        (waited_us / 64).clamp(250, 2_000)
     } else {
         (waited_us / 8).clamp(1_000, 500_000)
     }
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn looks_get_rarer_and_less_so_for_what_passes_by_itself() {
         for (waited, passes, expected) in [
-            (0, true, 500),
+            (0, true, 250),
             (64_000, true, 1_000),
-            (60_000_000, true, 20_000),
+            (60_000_000, true, 2_000),
             (0, false, 1_000),
             (80_000, false, 10_000),
             (60_000_000, false, 500_000),
