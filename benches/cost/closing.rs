@@ -8,7 +8,8 @@ use crate::server::Setup;
 use crate::stats::{number, Rounds};
 use crate::Plan;
 
-const LIMIT_MS: u64 = 1_500;
+/// Above the second after which a connection counts as idle.
+const LIMIT_MS: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {

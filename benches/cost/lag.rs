@@ -10,9 +10,9 @@ use crate::Plan;
 const PER_SECOND: u64 = 1_000;
 
 pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
-    let seconds: u64 = if plan.quick { 3 } else { 6 };
+    let seconds: u64 = if plan.quick { 3 } else { 5 };
     // The oldest are those that expire, so they come first; the others come after them, quickly.
-    let limit = seconds * SECOND + 5 * SECOND;
+    let limit = seconds * SECOND + 4 * SECOND;
     let server = setup.clone().module("rate 0").start();
     let mut admin = server.admin();
     let mut crowd = Crowd::new(Address::of(&server, false));

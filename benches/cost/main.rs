@@ -1,14 +1,14 @@
 //! What connage costs, measured beside what users do without it: real servers, real connections,
 //! both sides in the same run, rounds interleaved.
 //!
-//! `cargo bench --bench cost` for all of it, `-- --quick` for a short look, `-- --only lag,storm`
-//! and `-- --server redis-8.2` for a part.
+//! `cargo bench --bench cost` for all of it (under ten minutes), `-- --quick` for a short look (under
+//! one). For a part: `-- --only lag,storm --server redis-8.2`. `--rounds 5 --minutes 60` takes longer
+//! over it, `--plot FILE` draws the storms.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    dead_code,
     reason = "whatever goes wrong ends the run"
 )]
 
@@ -18,9 +18,13 @@ mod cores;
 mod crowd;
 mod cycle;
 mod idle;
+mod instructions;
 mod lag;
 mod memory;
 mod pinger;
+mod plan;
+mod plot;
+mod profile;
 mod report;
 mod resp;
 mod server;
@@ -29,84 +33,68 @@ mod stats;
 mod storm;
 mod throughput;
 
+use plan::Plan;
 use report::Report;
 use server::Setup;
-
-/// How much of everything.
-#[derive(Debug)]
-pub struct Plan {
-    pub quick: bool,
-    /// As many connections as a process may hold.
-    pub many: usize,
-    pub rounds: usize,
-}
+use std::panic::AssertUnwindSafe;
 
 /// Measures one server, and adds rows.
 type Experiment = fn(&Plan, &Setup, &mut Report);
 
-const SERVERS: [&str; 4] = ["redis-7.0", "redis-8.2", "valkey-8.1", "valkey-9.1"];
+const PARTS: [(&str, Experiment); 10] = [
+    ("instructions", instructions::measure),
+    ("idle", idle::measure),
+    ("lag", lag::measure),
+    ("storm", storm::tcp),
+    ("unix", storm::unix),
+    ("setting", setting::measure),
+    ("memory", memory::measure),
+    ("cycle", cycle::measure),
+    ("throughput", throughput::measure),
+    ("closing", closing::measure),
+];
+
+fn experiment(part: &str) -> Experiment {
+    PARTS.iter().find(|(name, _)| *name == part).expect("a part").1
+}
+
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_string()
+}
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let value = |option: &str| {
-        let at = words.iter().position(|word| word == option)?;
-        words
-            .get(at + 1)
-            .map(|value| value.split(',').map(str::to_string).collect::<Vec<_>>())
-    };
-    let quick = words.iter().any(|word| word == "--quick");
-    let only = value("--only");
-    let servers = value("--server");
-    let is_wanted = |part: &str| {
-        only.as_ref()
-            .is_none_or(|only| only.iter().any(|word| word == part))
-    };
-    let plan = Plan {
-        quick,
-        many: value("--many").map_or(if quick { 5_000 } else { 19_900 }, |v| {
-            v[0].parse().expect("a number")
-        }),
-        rounds: value("--rounds").map_or(if quick { 1 } else { 3 }, |v| v[0].parse().expect("a number")),
-    };
+    let plan = Plan::new(&words);
     let cores = cores::Cores::choose();
     cores.take_load_core();
     if !cores.are_apart() {
         println!("only one core: waits will be long on both sides");
     }
+    let began = clock::now();
     let mut report = Report::default();
-    for name in SERVERS {
-        let asked = servers.as_ref().map_or(!quick || name == "redis-8.2", |list| {
-            list.iter().any(|s| s == name)
-        });
-        if !asked {
-            continue;
-        }
-        if !server::is_fetched(name) {
-            println!("{name} is not there: make servers");
-            continue;
-        }
-        println!("{name} {}", server::version(name));
-        let setup = Setup::new(name, cores);
-        let parts: [(&str, Experiment); 6] = [
-            ("idle", idle::measure),
-            ("closing", closing::measure),
-            ("cycle", cycle::measure),
-            ("throughput", throughput::measure),
-            ("memory", memory::measure),
-            ("setting", setting::measure),
-        ];
-        for (part, measure) in parts {
-            if is_wanted(part) {
-                measure(&plan, &setup, &mut report);
+    let mut skipped = Vec::new();
+    for job in plan.jobs() {
+        let name = format!("{} on {}", job.part, job.server);
+        if !server::is_fetched(job.server) {
+            skipped.push(format!("{name} (not fetched: make servers)"));
+        } else if !plan.has_time_for(job) {
+            skipped.push(format!("{name} (out of time)"));
+        } else {
+            let at = (clock::now() - began) / clock::SECOND;
+            let version = server::version(job.server);
+            println!("{at} s: {name} ({version}), load average {}", load_average());
+            let (plan, setup) = (plan.for_job(job), Setup::new(job.server, cores));
+            let mut measure = || experiment(job.part)(&plan, &setup, &mut report);
+            // A machine that is busy otherwise may spoil one part; the others still count.
+            if std::panic::catch_unwind(AssertUnwindSafe(&mut measure)).is_err() {
+                skipped.push(format!("{name} (failed, see above)"));
             }
         }
-        if is_wanted("lag") {
-            lag::measure(&plan, &setup, &mut report);
-        }
-        if is_wanted("storm") {
-            storm::measure(&plan, &setup, false, &mut report);
-            storm::measure(&plan, &setup, true, &mut report);
-        }
     }
-    println!("\n{}\n{} not reached", report.table(), report.missed());
+    println!("\n{}", report.table());
+    println!("{} not reached", report.missed());
+    if !skipped.is_empty() {
+        println!("left out: {}", skipped.join(", "));
+    }
 }

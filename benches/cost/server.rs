@@ -14,6 +14,17 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub const ADDRESSES: u8 = 8;
 const PATIENCE_NS: u64 = 60 * clock::SECOND;
 
+/// A wrapper needs the binary; otherwise the script that starts it knows its libraries.
+fn program(setup: &Setup) -> PathBuf {
+    let folder = folder(setup.name);
+    let brand = setup.name.split('-').next().unwrap_or_default();
+    if setup.wrapper.is_empty() {
+        folder.join("server")
+    } else {
+        folder.join(format!("bin/{brand}-server"))
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -114,9 +125,8 @@ impl Server {
         }
         let conf_path = dir.path().join("conf");
         std::fs::write(&conf_path, conf).expect("written");
-        let launcher = folder(setup.name).join("server").into_os_string();
         let mut words: Vec<_> = setup.wrapper.iter().map(Into::into).collect();
-        words.push(launcher);
+        words.push(program(setup).into_os_string());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg(&conf_path).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());

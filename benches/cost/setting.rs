@@ -25,7 +25,6 @@ pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
     let mut crowd = Crowd::new(Address::of(&server, false));
     crowd.fill(plan.many);
     clock::sleep_until(clock::now() + 2_000 * MS);
-    let mut idle = Rounds::default();
     let cases: [(&str, Option<&str>, &str); 3] = [
         ("nobody near it", None, "CONFIG SET connage.maxage 2h"),
         (
@@ -40,26 +39,27 @@ pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
         ),
     ];
     for (what, prepare, change) in cases {
-        let (mut cpu, mut wait) = (Rounds::default(), Rounds::default());
+        let (mut cpu, mut wait, mut other) = <(Rounds, Rounds, Rounds)>::default();
         for _ in 0..if plan.quick { 3 } else { 9 } {
             admin.ask("CONFIG SET connage.maxage 1h connage.jitter 0");
             clock::sleep_ms(50);
-            idle.add(cost(&server, &mut admin, "CONFIG SET maxmemory-samples 5").1);
+            let (other_us, _) = cost(&server, &mut admin, "CONFIG SET maxmemory-samples 5");
             if let Some(prepare) = prepare {
                 admin.ask(prepare);
                 clock::sleep_ms(200);
             }
             let (cpu_us, wait_us) = cost(&server, &mut admin, change);
-            cpu.add(cpu_us);
+            cpu.add(cpu_us - other_us);
+            other.add(other_us);
             wait.add(wait_us);
         }
         report.add(Row {
             what: format!("changing maxage with {}, {what}", crowd.len()),
             server: setup.name,
-            without: format!("another setting: {idle} µs"),
-            with: format!("answered after {wait} µs; {cpu} µs of CPU in 20 ms with all that follows"),
-            target: "under 1000 µs".into(),
-            reached: Some(wait.median() < 1_000.0),
+            without: format!("another setting: {other} µs of CPU in 20 ms"),
+            with: format!("{cpu} µs more, with all that follows; answered after {wait} µs"),
+            target: "under 1000 µs on the main thread".into(),
+            reached: Some(cpu.median() < 1_000.0),
         });
     }
 }

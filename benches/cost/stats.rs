@@ -11,10 +11,6 @@ impl Rounds {
         self.0.push(value);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The value that a share (0 to 1) of the rounds is at or below.
     pub fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();

@@ -4,6 +4,7 @@
 use crate::clock::{self, MS, SECOND};
 use crate::crowd::{Address, Crowd};
 use crate::pinger::{longest_ms, Pinger, Sample};
+use crate::plot;
 use crate::report::{Report, Row};
 use crate::resp::{command, Asker, Reply};
 use crate::server::Setup;
@@ -12,20 +13,20 @@ use crate::Plan;
 
 /// Ages are whole seconds for CLIENT KILL MAXAGE and CLIENT LIST: the crowd is well above, and the
 /// client that PINGs well below.
-const LIMIT_S: u64 = 4;
-const CROWD_AGE: u64 = 3_100 * MS;
-const QUIET: u64 = 1_800 * MS;
+const LIMIT_S: u64 = 3;
+const CROWD_AGE: u64 = 1_900 * MS;
+const QUIET: u64 = 1_250 * MS;
 const DRAIN: u64 = 6 * SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+enum Way {
     KillMaxage,
     Script,
     Connage { rate: u32, again: bool },
 }
 
 impl Way {
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Way::KillMaxage => "CLIENT KILL MAXAGE",
             Way::Script => "script",
@@ -49,7 +50,7 @@ pub struct Storm {
     pub refused: usize,
 }
 
-pub fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> Storm {
+fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> Storm {
     let connage = matches!(way, Way::Connage { .. });
     let setup = if connage {
         setup.clone().module("grace 10s")
@@ -157,39 +158,56 @@ impl Tally {
     }
 }
 
-pub fn ways(name: &str) -> Vec<Way> {
-    let mut ways = Vec::new();
-    if matches!(name, "redis-8.2" | "valkey-9.1") {
+fn ways(name: &str, unix: bool, quick: bool) -> Vec<Way> {
+    let storm = |rate, again| Way::Connage { rate, again };
+    let has_maxage = matches!(name, "redis-8.2" | "valkey-9.1");
+    if quick {
+        return vec![Way::KillMaxage, storm(0, false)];
+    }
+    let mut ways = vec![storm(0, false), storm(0, true)];
+    if has_maxage {
         ways.push(Way::KillMaxage);
     }
-    ways.push(Way::Script);
-    ways.push(Way::Connage {
-        rate: 0,
-        again: false,
-    });
-    ways.push(Way::Connage { rate: 0, again: true });
+    if has_maxage && !unix {
+        ways.push(Way::Script);
+    }
+    if name == "redis-8.2" && !unix {
+        ways.push(storm(1_000, false));
+    }
     ways
 }
 
-pub fn measure(plan: &Plan, setup: &Setup, unix: bool, report: &mut Report) {
-    let mut ways = ways(setup.name);
-    if unix {
-        ways.retain(|way| *way != Way::Script);
-    } else {
-        ways.push(Way::Connage {
-            rate: 1_000,
-            again: false,
-        });
-    }
+pub fn tcp(plan: &Plan, setup: &Setup, report: &mut Report) {
+    measure(plan, setup, false, report);
+}
+
+pub fn unix(plan: &Plan, setup: &Setup, report: &mut Report) {
+    measure(plan, setup, true, report);
+}
+
+fn measure(plan: &Plan, setup: &Setup, unix: bool, report: &mut Report) {
+    let ways = ways(setup.name, unix, plan.quick);
     let mut tallies: Vec<Tally> = ways.iter().map(|_| Tally::default()).collect();
+    let mut pictured = Vec::new();
     for round in 0..plan.rounds {
         for (way, tally) in ways.iter().zip(&mut tallies) {
             // The slow one, once.
             if round > 0 && matches!(way, Way::Connage { rate: 1.., .. }) {
                 continue;
             }
-            tally.add(&run(setup, unix, plan.many, *way));
+            let storm = run(setup, unix, plan.many, *way);
+            tally.add(&storm);
+            let is_like_the_others = matches!(
+                way,
+                Way::Connage { rate: 1.., .. } | Way::Connage { again: true, .. }
+            );
+            if round == 0 && !is_like_the_others {
+                pictured.push((way.name(), storm));
+            }
         }
+    }
+    if let Some(path) = plan.plot.as_ref().filter(|_| setup.name == "redis-8.2" && !unix) {
+        std::fs::write(path, plot::waits(plan.many, &pictured)).expect("the picture is written");
     }
     let kill = ways.iter().position(|way| *way == Way::KillMaxage);
     let today = |tally: &Tally| format!("{} ms, quiet {} ms", tally.longest, tally.quiet);

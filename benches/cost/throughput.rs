@@ -11,38 +11,51 @@ use crate::Plan;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::os::fd::OwnedFd;
 
-const CLIENTS: usize = 50;
+pub const CLIENTS: usize = 50;
 /// `+OK\r\n` and `$3\r\nxxx\r\n`.
 const SET_ANSWER: usize = 5;
 const GET_ANSWER: usize = 9;
+
+/// A client, what it sends, and how many bytes of answers that has.
+#[derive(Debug)]
+struct Client {
+    fd: OwnedFd,
+    batch: Vec<u8>,
+    expected: usize,
+}
 
 /// 50 clients that each send a batch and wait for its answers.
 #[derive(Debug)]
 pub struct Load {
     epoll: OwnedFd,
-    clients: Vec<(OwnedFd, Vec<u8>)>,
-    expected: usize,
+    clients: Vec<Client>,
+    /// In each batch.
     commands: usize,
 }
 
 impl Load {
     pub fn new(address: &Address, pipeline: usize) -> Load {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll");
-        let pairs = pipeline.div_ceil(2);
-        let clients = (0..CLIENTS)
-            .map(|n| {
-                let fd = address.connect_nth(n);
-                epoll::add(&epoll, &fd, EventData::new_u64(n as u64), EventFlags::IN).expect("watched");
-                let key = format!("key:{n}");
-                let pair = [command(&["SET", &key, "xxx"]), command(&["GET", &key])].concat();
-                (fd, pair.repeat(pairs))
-            })
-            .collect();
+        let client = |n: usize| {
+            let fd = address.connect_nth(n);
+            epoll::add(&epoll, &fd, EventData::new_u64(n as u64), EventFlags::IN).expect("watched");
+            // With one command at a time, half of the clients SET and the other half GET.
+            let key = format!("key:{}", n % (CLIENTS / 2));
+            let (set, get) = (command(&["SET", &key, "xxx"]), command(&["GET", &key]));
+            let (batch, expected) = match pipeline {
+                1 if n < CLIENTS / 2 => (set, SET_ANSWER),
+                1 => (get, GET_ANSWER),
+                _ => (
+                    [set, get].concat().repeat(pipeline / 2),
+                    (SET_ANSWER + GET_ANSWER) * pipeline / 2,
+                ),
+            };
+            Client { fd, batch, expected }
+        };
         Load {
+            clients: (0..CLIENTS).map(client).collect(),
             epoll,
-            clients,
-            expected: pairs * (SET_ANSWER + GET_ANSWER),
-            commands: 2 * pairs,
+            commands: pipeline,
         }
     }
 
@@ -50,11 +63,11 @@ impl Load {
     pub fn in_turn(&self, rounds: usize) -> usize {
         let mut buffer = [0; 4_096];
         for _ in 0..rounds {
-            for (fd, batch) in &self.clients {
-                rustix::io::write(fd, batch).expect("sent");
+            for client in &self.clients {
+                rustix::io::write(&client.fd, &client.batch).expect("sent");
                 let mut got = 0;
-                while got < self.expected {
-                    match rustix::io::read(fd, &mut buffer) {
+                while got < client.expected {
+                    match rustix::io::read(&client.fd, &mut buffer) {
                         Ok(bytes) => got += bytes,
                         Err(rustix::io::Errno::AGAIN) => std::thread::yield_now(),
                         Err(error) => panic!("{error}"),
@@ -72,8 +85,8 @@ impl Load {
         let mut running = CLIENTS;
         let mut buffer = [0; 4_096];
         let mut events = Vec::with_capacity(CLIENTS);
-        for (fd, batch) in &self.clients {
-            rustix::io::write(fd, batch).expect("sent");
+        for client in &self.clients {
+            rustix::io::write(&client.fd, &client.batch).expect("sent");
         }
         let until = clock::now() + ns;
         while running > 0 {
@@ -82,15 +95,15 @@ impl Load {
             let over = clock::now() >= until;
             for event in &events {
                 let number = event.data.u64() as usize;
-                let (fd, batch) = &self.clients[number];
-                got[number] += rustix::io::read(fd, &mut buffer).expect("answers");
-                if got[number] >= self.expected {
+                let client = &self.clients[number];
+                got[number] += rustix::io::read(&client.fd, &mut buffer).expect("answers");
+                if got[number] >= client.expected {
                     got[number] = 0;
                     answered += self.commands;
                     if over {
                         running -= 1;
                     } else {
-                        rustix::io::write(fd, batch).expect("sent");
+                        rustix::io::write(&client.fd, &client.batch).expect("sent");
                     }
                 }
             }
@@ -115,8 +128,9 @@ pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
     let server = setup.clone().max_clients(1_000).start();
     let mut admin = server.admin();
     for pipeline in [1, 16] {
-        // A pair of SET and GET is the least batch: pipeline 1 is one of each, in turn.
         let load = Load::new(&Address::of(&server, false), pipeline);
+        // From here on every GET finds its key.
+        load.in_turn(1);
         block(&server, &load, length);
         let mut speed = [Rounds::default(), Rounds::default()];
         let mut cpu = [Rounds::default(), Rounds::default()];

@@ -41,6 +41,10 @@ pub struct Drain {
     pub end: Micros,
     /// What was under way at the last look passes by itself.
     pub passes: bool,
+    /// A gate before its input may make it quiet: TCP, and no half of a long command or reply.
+    pub gateable: bool,
+    /// Not before this moment.
+    pub next_gate: Micros,
     /// Its descriptor, as the last look told; -1 before.
     pub fd: i32,
 }
@@ -55,6 +59,8 @@ impl Drain {
             next_look,
             end: Micros::NEVER,
             passes: false,
+            gateable: false,
+            next_gate: Micros(0),
             fd: -1,
         }
     }

@@ -24,7 +24,9 @@ pub fn carry_out(ctx: Context, now: Micros) {
     let began = clock::worked_us();
     state::with(|state| {
         let has_input = |fd| ffi::socket::unread(fd).is_some_and(|bytes| bytes > 0);
-        state.reaper.put_off_the_busy(now, &mut plan, has_input);
+        for (id, fd) in state.reaper.put_off_the_busy(now, &mut plan, has_input) {
+            state.gates.shut(now, id, fd);
+        }
     });
     identify(ctx, now, &plan);
     let mut asked = clock::worked_us();
@@ -109,6 +111,7 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool 
         Manner::Linger | Manner::LingerDeaf => state::with(|state| {
             let tls = state.reaper.is_tls(client.id);
             let deaf = closing.manner == Manner::LingerDeaf;
+            state.gates.open(client.id);
             state.linger.hold(now, client.id, client.fd, tls, deaf)
         })
         .unwrap_or(false),

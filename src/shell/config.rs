@@ -6,7 +6,7 @@
 
 use super::ffi::register::{self, Store};
 use super::ffi::{self, guard, Context};
-use super::{clock, events, log, state, verify};
+use super::{clock, events, fault, log, state, verify};
 use crate::engine::reaper::Reaper;
 use crate::engine::settings::{Name, Settings};
 
@@ -53,7 +53,7 @@ impl Store for Config {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ffi::event::{self, Events};
 use super::ffi::{self, Context};
-use super::{clock, close, log, state, verify};
+use super::{clock, close, fault, state, verify};
 use crate::engine::client::ClientId;
 use crate::engine::time::Micros;
 use std::os::raw::c_int;
@@ -27,13 +27,17 @@ impl Events for Shell {
         state::with(|state| {
             state.reaper.disconnected(ClientId(id));
             state.linger.freed(ClientId(id));
+            state.gates.forget(ClientId(id));
         });
     }
 
     /// Only where there is no timer.
     fn cron(ctx: Context) {
         let now = clock::now();
-        state::with(|state| state.linger.step(now));
+        state::with(|state| {
+            state.linger.step(now);
+            state.gates.step(now);
+        });
         close::carry_out(ctx, now);
         housekeep(ctx, now);
     }
@@ -62,6 +66,7 @@ impl Events for Shell {
             deaf = state.pacemaker.follows_loop && !heard;
             state.reaper.tally.wakeups += 1;
             state.linger.step(now);
+            state.gates.step(now);
             let near = now.plus_micros(PAUSE_US);
             state.reaper.next_wake(now).is_some_and(|at| at <= near)
         });
@@ -76,7 +81,7 @@ impl Events for Shell {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

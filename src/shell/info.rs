@@ -2,7 +2,7 @@
 
 use super::ffi::guard;
 use super::ffi::reply::{Info, InfoSection};
-use super::{clock, log, state};
+use super::{clock, fault, state};
 use crate::engine::time::Millis;
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Info for Section {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

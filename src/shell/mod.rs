@@ -5,9 +5,11 @@ mod close;
 mod commands;
 mod config;
 mod events;
+mod fault;
 #[cfg(feature = "test-faults")]
 mod faults;
 mod ffi;
+mod gates;
 mod info;
 mod linger;
 mod log;

@@ -3,6 +3,7 @@
 
 use super::ffi::event::Events;
 use super::ffi::guard;
+use super::gates::Gates;
 use super::linger::Linger;
 use super::log::Summary;
 use super::pacemaker::Pacemaker;
@@ -19,6 +20,7 @@ pub struct State {
     /// What CONFIG SET has set and not yet applied.
     pub staged: Option<Settings>,
     pub linger: Linger,
+    pub gates: Gates,
     pub pacemaker: Pacemaker,
     pub summary: Summary,
     pub verifier: Verifier,
@@ -30,6 +32,7 @@ impl State {
             reaper,
             staged: None,
             linger: Linger::default(),
+            gates: Gates::default(),
             pacemaker: Pacemaker::default(),
             summary: Summary::default(),
             verifier: Verifier::default(),
@@ -42,6 +45,7 @@ impl State {
         let at = [
             work,
             self.linger.next(),
+            self.gates.next(),
             self.summary.next(),
             Some(self.verifier.next()),
         ];
@@ -78,6 +82,7 @@ pub fn remove() {
     let state = cell(Option::take).flatten();
     if let Some(mut state) = state {
         state.pacemaker.stop();
+        state.gates.open_all();
         state.linger.close_all();
     }
 }

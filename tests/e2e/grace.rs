@@ -203,3 +203,26 @@ fn a_pipeline_that_is_under_way_is_answered_whole(on: &'static str) {
     }
     assert_eq!(figures(&mut admin, HOW), [3, 0, 0]);
 }
+
+on_servers!(
+    FIVE,
+    beside,
+    a_command_that_comes_byte_by_byte_is_answered_and_then_its_client_goes
+);
+/// It is past its limit all the while, and its kernel has to send some bytes again: what holds back
+/// the input of one that never pauses lets it go on after a moment.
+fn a_command_that_comes_byte_by_byte_is_answered_and_then_its_client_goes(on: &'static str) {
+    let server = Setup::of(on).module("maxage 300 grace 1m").start();
+    let mut admin = server.admin();
+    let mut conn = server.client();
+    let value = "x".repeat(200);
+    let command = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200\r\n{value}\r\n");
+    for byte in command.as_bytes() {
+        conn.send_bytes(&[*byte]).expect("sent");
+        std::thread::sleep(ms(10));
+    }
+    assert_eq!(conn.reply().expect("answered"), Value::Text("OK".into()));
+    conn.ends();
+    assert_eq!(figures(&mut admin, HOW), [1, 0, 0]);
+    assert_eq!(admin.ok("GET k"), Value::Text(value.into()));
+}

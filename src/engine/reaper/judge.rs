@@ -10,6 +10,9 @@ use crate::engine::quiet::{Activity, Seen};
 use crate::engine::registry::{Entry, State};
 use crate::engine::time::{Micros, Millis};
 
+/// In bytes.
+const LONG: u64 = 16 * 1_024;
+
 /// A connection that is to be closed now, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
@@ -116,6 +119,7 @@ impl Reaper {
             drain.end = end;
             drain.passes = passes;
             drain.fd = client.fd;
+            drain.gateable = activity == Activity::Busy && is_gateable(client);
             self.drain(id, drain);
             return None;
         };
@@ -232,6 +236,13 @@ impl Reaper {
             },
         );
     }
+}
+
+/// Whether its input may be held back for a moment: with half of a long command read, or a long reply on
+/// its way, that would only delay it.
+fn is_gateable(client: &Client) -> bool {
+    let halves = client.qbuf.saturating_add(client.argv_mem);
+    !client.is_unix() && client.oll == 0 && halves <= LONG
 }
 
 /// Whether a command may close what `client` is now: it may have become something else since it was

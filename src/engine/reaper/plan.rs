@@ -18,6 +18,11 @@ const RECHECK_CHUNK: usize = 128;
 /// Where one look walks every client, as many as possible share its price.
 const RECHECK_CHUNK_WHEN_DEAR: usize = 512;
 
+/// A client that has not paused for so long past its limit does not pause.
+const GATE_AFTER_US: u64 = 100_000;
+/// Its kernel sends again what met a gate, after a fifth of a second or so: not at every turn.
+const GATE_AGAIN_US: u64 = 1_000_000;
+
 /// What the shell is to look at now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -216,20 +221,42 @@ impl Reaper {
     /// Takes those out of the plan that were busy at their last look and have input waiting now: they
     /// still are, and a look at a descriptor costs a tenth of one at a client, or a thousandth where
     /// the server has to stop its I/O threads for it.
-    pub fn put_off_the_busy(&mut self, now: Micros, plan: &mut Plan, has_input: impl Fn(i32) -> bool) {
+    ///
+    /// Answers with those before whose input a gate is to be shut for a moment: they have been busy
+    /// without a pause for so long that they would stay so until their grace ends.
+    pub fn put_off_the_busy(
+        &mut self,
+        now: Micros,
+        plan: &mut Plan,
+        has_input: impl Fn(i32) -> bool,
+    ) -> Vec<(ClientId, i32)> {
+        let mut gates = Vec::new();
         plan.look.retain(|id| {
             let Some(mut drain) = self.drains.get(*id).copied() else {
                 return true;
             };
-            let busy = drain.passes && drain.end > now && drain.fd >= 0 && has_input(drain.fd);
+            if !drain.passes || drain.end <= now || drain.fd < 0 {
+                return true;
+            }
+            let waited = now.since(drain.due_since.unwrap_or(now));
+            let gate = drain.gateable && waited >= GATE_AFTER_US && now >= drain.next_gate;
+            if gate {
+                drain.next_gate = now.plus_micros(GATE_AGAIN_US);
+                gates.push((*id, drain.fd));
+            }
+            let busy = has_input(drain.fd);
             if busy {
-                let waited = now.since(drain.due_since.unwrap_or(now));
-                let next = now.plus_micros(backoff(waited, true));
-                drain.next_look = next.min(drain.end);
+                drain.next_look = now.plus_micros(backoff(waited, true)).min(drain.end);
+            }
+            if busy || gate {
                 self.drain(*id, drain);
+            }
+            if gate && !busy {
+                self.set_state(*id, State::Looking, drain.next_look);
             }
             !busy
         });
+        gates
     }
 
     /// User and name of a connection that [`Plan::identify`] named.

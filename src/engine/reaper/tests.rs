@@ -243,6 +243,45 @@ fn what_gets_quiet_within_its_grace_goes_quietly_soon_after() {
 }
 
 #[test]
+fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_way() {
+    for (line, gates) in [
+        ("flags=N fd=7 qbuf=40 obl=5", 2),
+        ("flags=N fd=7 qbuf=40000", 0),
+        ("flags=N fd=7 oll=3", 0),
+        ("flags=U fd=7 qbuf=40", 0),
+        ("flags=x fd=7 multi=2", 0),
+        ("flags=b fd=7", 0),
+        ("flags=N fd=-1 qbuf=40", 0),
+    ] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1500")]);
+        let id = ClientId(world.connect(Is::Quiet, "u"));
+        let line = format!("id={id} {line}");
+        let client = info_line::parse(line.as_bytes()).unwrap();
+        let seen = Seen {
+            client,
+            unread: Some(9),
+            unacked: Some(9),
+        };
+        let (mut shut, mut gone) = (Vec::new(), None);
+        while gone.is_none() {
+            let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
+            world.now = now.0.div_ceil(1_000);
+            let now = us(world.now);
+            let mut plan = world.reaper.tick(now);
+            let gates = world.reaper.put_off_the_busy(now, &mut plan, |_| true);
+            shut.extend(gates.iter().map(|gate| (gate.0, world.now - START)));
+            if !plan.look.is_empty() {
+                gone = world.reaper.judge(now, &seen, &Surroundings::default());
+            }
+            world.reaper.carried_out(now, &plan, 0, 0);
+        }
+        assert_eq!(shut.len(), gates, "{line}: {shut:?}");
+        assert!(shut.iter().all(|(_, at)| *at >= 1_100), "{line}: {shut:?}");
+        assert_eq!(world.now - START, 2_500, "{line}: grace is kept");
+    }
+}
+
+#[test]
 fn nobody_is_forced_while_clients_are_paused() {
     let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "0")]);
     world.connect(Is::Multi, "u");

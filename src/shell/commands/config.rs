@@ -10,7 +10,7 @@ use crate::engine::word::shown;
 use crate::shell::ffi::call::call;
 use crate::shell::ffi::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::shell::ffi::Context;
-use crate::shell::{log, state};
+use crate::shell::{fault, state};
 
 const NAME: &str = "connage.config";
 const PREFIX: &[u8] = b"connage.";
@@ -57,7 +57,7 @@ impl Command for Get {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 
@@ -93,7 +93,7 @@ impl Command for Set {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 
@@ -109,7 +109,7 @@ impl Command for ResetStat {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 
@@ -135,7 +135,7 @@ impl Command for Help {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

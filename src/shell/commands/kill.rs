@@ -10,7 +10,7 @@ use crate::engine::request::{self, KillRequest};
 use crate::engine::time::Millis;
 use crate::shell::ffi::command::{Command, Kind, Spec};
 use crate::shell::ffi::{self, Context};
-use crate::shell::{clock, events, log, state};
+use crate::shell::{clock, events, fault, state};
 
 #[derive(Debug)]
 pub struct Kill;
@@ -27,7 +27,7 @@ impl Command for Kill {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

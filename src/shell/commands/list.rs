@@ -8,7 +8,7 @@ use crate::engine::reaper::Row;
 use crate::engine::request::ListRequest;
 use crate::shell::ffi::command::{Command, Kind, Spec};
 use crate::shell::ffi::Context;
-use crate::shell::{clock, log, state};
+use crate::shell::{clock, fault, state};
 
 #[derive(Debug)]
 pub struct List;
@@ -24,7 +24,7 @@ impl Command for List {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::journal::Entry;
 use crate::engine::word::{shown, whole};
 use crate::shell::ffi::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::shell::ffi::Context;
-use crate::shell::{log, state};
+use crate::shell::{fault, state};
 
 const NAME: &str = "connage.log";
 /// As SLOWLOG GET.
@@ -41,7 +41,7 @@ impl Command for Get {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 
@@ -91,7 +91,7 @@ impl Command for Len {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 
@@ -107,7 +107,7 @@ impl Command for Reset {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 
@@ -133,7 +133,7 @@ impl Command for Help {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::time::Millis;
 use crate::engine::word::shown;
 use crate::shell::ffi::command::{Command, Kind, Spec};
 use crate::shell::ffi::{self, Context};
-use crate::shell::{clock, events, log, look, state};
+use crate::shell::{clock, events, fault, look, state};
 
 #[derive(Debug)]
 pub struct SelfCommand;
@@ -21,7 +21,7 @@ impl Command for SelfCommand {
     }
 
     fn fault(text: &str) {
-        log::fault(text);
+        fault::tell(text);
     }
 }
 

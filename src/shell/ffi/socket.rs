@@ -117,6 +117,21 @@ pub fn discard_input(fd: c_int) -> bool {
     true
 }
 
+/// Undoes [`drop_payload`].
+pub fn keep_payload(fd: c_int) {
+    let unused: c_int = 0;
+    // SAFETY: an option without a value; a wrong descriptor is an error.
+    unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_DETACH_FILTER,
+            (&raw const unused).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+}
+
 /// Whether a TCP connection is over on both sides.
 pub fn is_closed(fd: c_int) -> bool {
     /// `TCP_CLOSE` of the kernel's include/net/tcp_states.h.

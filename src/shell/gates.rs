@@ -1,0 +1,61 @@
+//! Gates: connections whose input the kernel drops for a moment, so that a client which never pauses
+//! can be found quiet. What is dropped was never read, let alone executed, and is sent again by the
+//! client's kernel if the gate opens before the connection is closed.
+//!
+//! A gate opens by itself after a moment, whatever the engine does meanwhile: a connection is
+//! never left behind one.
+
+use super::ffi::socket;
+use crate::engine::client::ClientId;
+use crate::engine::time::{Micros, Millis};
+use std::collections::BTreeMap;
+use std::os::raw::c_int;
+
+/// Long enough for what was read before to be executed, and its reply to leave.
+const MOMENT: Millis = Millis(50);
+
+/// All that are shut now, and since when.
+#[derive(Debug, Default)]
+pub struct Gates {
+    shut: BTreeMap<ClientId, (c_int, Micros)>,
+}
+
+impl Gates {
+    /// Shuts one; the kernel may refuse, and nothing happens then.
+    pub fn shut(&mut self, now: Micros, id: ClientId, fd: c_int) {
+        if socket::drop_payload(fd) {
+            self.shut.insert(id, (fd, now));
+        }
+    }
+
+    /// The connection is going: its descriptor may soon be another's.
+    pub fn forget(&mut self, id: ClientId) {
+        self.shut.remove(&id);
+    }
+
+    /// When the next one opens.
+    pub fn next(&self) -> Option<Micros> {
+        self.shut.values().map(|(_, since)| since.plus(MOMENT)).min()
+    }
+
+    /// Opens those whose moment is over.
+    pub fn step(&mut self, now: Micros) {
+        self.shut.retain(|_, (fd, since)| {
+            let stays = now < since.plus(MOMENT);
+            if !stays {
+                socket::keep_payload(*fd);
+            }
+            stays
+        });
+    }
+
+    pub fn open(&mut self, id: ClientId) {
+        if let Some((fd, _)) = self.shut.remove(&id) {
+            socket::keep_payload(fd);
+        }
+    }
+
+    pub fn open_all(&mut self) {
+        self.step(Micros::NEVER);
+    }
+}
