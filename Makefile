@@ -10,6 +10,8 @@ THREADS := --test-threads=6
 # Fuzzed with the checks that a release leaves out.
 FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	cargo run --locked --release --target-dir target/fuzz --example fuzz --
+# Tests of the operator's that measure cost against a bound: with the benchmarks.
+TIMED := list_of_ten_thousand rechecks_of_ten_thousand
 SOAK_ON ?= redis_7_0
 
 .PHONY: help run build servers test unit e2e operator trust-quick python lint bench bench-quick \
@@ -49,7 +51,7 @@ e2e: ## the promises, on seven servers
 	$(TESTS) --test e2e -- $(THREADS)
 
 operator: ## what an operator does, and every example of the documentation
-	$(TESTS) --test operator -- $(THREADS)
+	$(TESTS) --test operator -- $(THREADS) $(addprefix --skip ,$(TIMED))
 
 trust-quick: ## what production does to it, on two servers
 	$(TESTS) --test trust -- redis_7_0 valkey_9_1 valgrind
@@ -64,6 +66,7 @@ lint: ## formatting, clippy
 
 bench: build servers ## what it costs, beside what users do without it (10 minutes)
 	cargo bench --locked --bench cost
+	$(TESTS) --test operator -- $(TIMED)
 
 bench-quick: build servers ## the same in a minute, with fewer rounds
 	cargo bench --locked --bench cost -- --quick

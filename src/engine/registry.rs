@@ -113,6 +113,10 @@ impl Registry {
         }
     }
 
+    pub fn get_with_state(&self, id: ClientId) -> Option<(&Entry, State)> {
+        self.entries.get(&id).map(|entry| (entry, self.state_of(entry)))
+    }
+
     pub fn state(&self, id: ClientId) -> Option<State> {
         self.entries.get(&id).map(|entry| self.state_of(entry))
     }

@@ -123,6 +123,15 @@ impl Reaper {
             self.drain(id, drain);
             return None;
         };
+        let paced = by_command && drain.command.is_some_and(|command| command.paced);
+        if !paced {
+            if self.may_close == 0 {
+                self.rate_held_until = now;
+                self.queue(id, drain.due_since.unwrap_or(now));
+                return None;
+            }
+            self.may_close -= 1;
+        }
         let due_since = drain.due_since.unwrap_or(now);
         let planned = first_look && !by_command && entry.at == age_due;
         let held_up = age_due.max(self.limits_since) <= self.rate_held_until;
@@ -138,7 +147,7 @@ impl Reaper {
             age: Millis(now.since(entry.birth) / 1_000),
             waited: Millis(now.since(due_since) / 1_000),
             by_command,
-            paced: by_command && drain.command.is_some_and(|command| command.paced),
+            paced,
             lag_us,
         })
     }

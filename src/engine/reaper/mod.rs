@@ -64,6 +64,8 @@ pub struct Reaper {
     /// Past their limit, by how long, waiting for rate and pace.
     backlog: BTreeSet<(Micros, ClientId)>,
     rate: Rate,
+    /// How many `rate` lets go in the current round.
+    may_close: usize,
     /// Whoever was due up to here may have been held up by `rate`.
     rate_held_until: Micros,
     pace: Pace,
@@ -89,6 +91,7 @@ impl Reaper {
             own: BTreeMap::new(),
             backlog: BTreeSet::new(),
             rate: Rate::new(settings.rate),
+            may_close: 0,
             rate_held_until: Micros(0),
             pace: Pace::default(),
             recheck: Recheck::default(),

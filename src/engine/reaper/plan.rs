@@ -143,7 +143,15 @@ impl Reaper {
             return;
         }
         let allowance = self.rate.allowance(now) as usize;
-        let room = batch.saturating_sub(plan.look.len()).min(allowance);
+        self.may_close = allowance;
+        // Where a look costs the same for one and for many, those whom rules turn out to exempt need not wait
+        // for `rate`.
+        let wanted = match allowance {
+            0 => 0,
+            _ if self.pace.looks_are_dear() => batch,
+            _ => batch.min(allowance),
+        };
+        let room = wanted.saturating_sub(plan.look.len());
         for _ in 0..room {
             let Some((place, id)) = self.backlog.pop_first() else {
                 break;
@@ -151,7 +159,7 @@ impl Reaper {
             self.set_state(id, State::Looking, place);
             plan.look.push(id);
         }
-        if room == allowance && !self.backlog.is_empty() {
+        if room >= allowance && !self.backlog.is_empty() {
             self.rate_held_until = now;
         }
     }

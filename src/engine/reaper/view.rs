@@ -31,11 +31,14 @@ pub struct Report {
 impl Reaper {
     /// What is known of `client`; `None` for a connection that is not known.
     pub fn row(&self, now: Micros, client: &Client) -> Option<Row> {
-        let entry = self.registry.get(client.id)?;
+        let (entry, state) = self.registry.get_with_state(client.id)?;
         let held = self.held(client);
         let due = self.age_due(entry, &held);
-        let draining =
-            self.drains.get(client.id).is_some() || self.registry.state(client.id) == Some(State::Closing);
+        let draining = match state {
+            State::Draining | State::Closing => true,
+            State::Ready => self.drains.get(client.id).is_some(),
+            _ => false,
+        };
         let limited = due < Micros::NEVER;
         Some(Row {
             age: Millis(now.since(entry.birth) / 1_000),

@@ -90,7 +90,7 @@ fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
         filter.matches(client, age) && (filter.allows(client) || master && filter.names_id())
     };
     let mut ids = Vec::new();
-    select::each(ctx, among, kill.limit, picks, |client| {
+    select::each(ctx, among, kill.limit, true, picks, |client| {
         select::refuse_master(filter, client)?;
         ids.push(client.id);
         Ok(())

@@ -102,9 +102,15 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
         ctx,
         among,
         request.limit,
+        filter.maxage().is_some(),
         |client, age| filter.matches(client, age),
         |client| {
-            if let Some(row) = state::with(|state| state.reaper.row(now, client)).flatten() {
+            let row = || state::with(|state| state.reaper.row(now, client)).flatten();
+            let row = row().or_else(|| {
+                select::age_of(now, client);
+                row()
+            });
+            if let Some(row) = row {
                 table.add(client, row);
             }
             Ok(())

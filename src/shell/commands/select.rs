@@ -37,7 +37,8 @@ impl Among {
 }
 
 /// Calls `take` for each client that `picks`. With a `limit` oldest first, until so many are taken;
-/// without one as the server lists them, which is the same but for a few.
+/// without one as the server lists them, which is the same but for a few. Its age is looked up for
+/// `picks` only if it is wanted.
 ///
 /// # Errors
 /// `take` has refused, or the server would not list its clients.
@@ -45,13 +46,14 @@ pub fn each(
     ctx: Context,
     among: Among,
     limit: Option<u64>,
+    with_age: bool,
     picks: impl Fn(&Client, Millis) -> bool,
     mut take: impl FnMut(&Client) -> Result<(), String>,
 ) -> Result<(), String> {
     let now = crate::shell::clock::now();
     let mut left = limit.unwrap_or(u64::MAX);
     let mut see = |client: &Client| {
-        let age = age_of(now, client);
+        let age = if with_age { age_of(now, client) } else { Millis(0) };
         if picks(client, age) {
             take(client)?;
             left -= 1;
@@ -97,7 +99,7 @@ pub fn each(
 }
 
 /// Age by the registry. A connection that it does not know (a half-open TLS handshake) is made known.
-fn age_of(now: Micros, client: &Client) -> Millis {
+pub fn age_of(now: Micros, client: &Client) -> Millis {
     let known = state::with(|state| state.reaper.age(now, client.id)).flatten();
     known.unwrap_or_else(|| {
         let tls = ffi::is_tls(client.id.0);
