@@ -11,11 +11,6 @@ pub fn now() -> Micros {
     Micros(socket::monotonic_us().saturating_add(ORIGIN_US))
 }
 
-/// `at` as the kernel's timers count.
-pub fn to_kernel_us(at: Micros) -> u64 {
-    at.0.saturating_sub(ORIGIN_US)
-}
-
 /// How long this thread has worked, in µs. Unlike [`now`] it does not count the time in which others had
 /// the processor, which says nothing of what our work costs.
 pub fn worked_us() -> u64 {

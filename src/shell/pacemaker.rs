@@ -43,7 +43,7 @@ impl Pacemaker {
         let Some(fd) = self.fd else {
             return;
         };
-        if self.armed != at && socket::set_timer(fd, at.map(clock::to_kernel_us)) {
+        if self.armed != at && socket::set_timer(fd, at.map(|at| at.since(clock::now()))) {
             self.armed = at;
         }
     }

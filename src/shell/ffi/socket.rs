@@ -192,24 +192,27 @@ pub fn timer() -> Option<c_int> {
     (fd >= 0).then_some(fd)
 }
 
-/// Sets the timer to go off at a moment of [`monotonic_us`], or never.
-pub fn set_timer(fd: c_int, at_us: Option<u64>) -> bool {
-    // A time of zero would mean never.
-    let at = at_us.map_or(0, |at| at.max(1));
-    let at = at.min(u64::from(u32::MAX) * 1_000_000);
+/// Sets the timer to go off after so many microseconds, or never. Relative: libfaketime, which some run
+/// their servers under to test a step of the wall clock, shifts absolute times of any clock.
+pub fn set_timer(fd: c_int, after_us: Option<u64>) -> bool {
     let zero = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
+    let value = after_us.map_or(zero, |after| {
+        let after = after.min(u64::from(u32::MAX) * 1_000_000);
+        libc::timespec {
+            tv_sec: (after / 1_000_000) as libc::time_t,
+            // A time of zero would mean never.
+            tv_nsec: ((after % 1_000_000) * 1_000).max(1) as libc::c_long,
+        }
+    });
     let spec = libc::itimerspec {
         it_interval: zero,
-        it_value: libc::timespec {
-            tv_sec: (at / 1_000_000) as libc::time_t,
-            tv_nsec: ((at % 1_000_000) * 1_000) as libc::c_long,
-        },
+        it_value: value,
     };
     // SAFETY: a valid structure, and no place for the old one is asked for.
-    unsafe { libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut()) == 0 }
+    unsafe { libc::timerfd_settime(fd, 0, &raw const spec, std::ptr::null_mut()) == 0 }
 }
 
 /// Takes note of a timer that went off.
