@@ -91,13 +91,14 @@ fn commands(setup: &Setup, pipeline: usize, report: &mut Report) {
     let [bare, again, with] = three(setup, prepare, work);
     let more = with.all - bare.all;
     report.add(Row {
-        what: format!("GET and SET, pipeline {pipeline}: instructions a command"),
+        what: format!("GET and SET, pipeline {pipeline}, one client at a time: instructions a command"),
         server: setup.name,
         without: number(bare.all),
         with: format!(
-            "{}% more; in the module {} (A/A {}%)",
-            percent(more, bare.all),
+            "module {}; server's events {}: {}% (A/A {}%)",
             number(with.own + with.called),
+            number(more - with.own - with.called),
+            percent(more, bare.all),
             percent((again.all - bare.all).abs(), bare.all),
         ),
         target: "within 0.1%".into(),

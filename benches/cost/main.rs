@@ -93,7 +93,11 @@ fn main() {
         }
     }
     println!("\n{}", report.table());
-    println!("{} not reached", report.missed());
+    println!(
+        "{} not reached, {} that the noise hides",
+        report.missed(),
+        report.untold()
+    );
     if !skipped.is_empty() {
         println!("left out: {}", skipped.join(", "));
     }

@@ -9,7 +9,7 @@ pub struct Row {
     pub without: String,
     pub with: String,
     pub target: String,
-    /// `None` where there is nothing to reach.
+    /// `None` where the noise is too great to tell.
     pub reached: Option<bool>,
 }
 
@@ -34,6 +34,10 @@ impl Report {
         text
     }
 
+    pub fn untold(&self) -> usize {
+        self.rows.iter().filter(|row| row.reached.is_none()).count()
+    }
+
     /// What was to be reached and was not.
     pub fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.reached == Some(false)).count()
@@ -42,7 +46,7 @@ impl Report {
 
 fn line(row: &Row) -> String {
     let reached = match row.reached {
-        None => "",
+        None => "can't tell",
         Some(true) => "yes",
         Some(false) => "**no**",
     };
