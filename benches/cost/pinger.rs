@@ -102,6 +102,14 @@ fn run(fd: &OwnedFd, stop: &AtomicBool) -> Vec<Sample> {
 
 /// The longest wait of those due from `from` to `to`, in ms.
 pub fn longest_ms(samples: &[Sample], from: u64, to: u64) -> f64 {
-    let within = samples.iter().filter(|s| (from..to).contains(&s.due));
-    within.map(|s| s.wait).max().unwrap_or(0) as f64 / MS as f64
+    longest(samples.iter().filter(|s| (from..to).contains(&s.due)))
+}
+
+/// The same of those that were over by `to`: one due just before a storm waits for the storm.
+pub fn longest_over_ms(samples: &[Sample], from: u64, to: u64) -> f64 {
+    longest(samples.iter().filter(|s| s.due >= from && s.due + s.wait < to))
+}
+
+fn longest<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
+    samples.map(|s| s.wait).max().unwrap_or(0) as f64 / MS as f64
 }

@@ -3,7 +3,7 @@
 
 use crate::clock::{self, MS, SECOND};
 use crate::crowd::{Address, Crowd};
-use crate::pinger::{longest_ms, Pinger, Sample};
+use crate::pinger::{longest_ms, longest_over_ms, Pinger, Sample};
 use crate::plot;
 use crate::report::{Report, Row};
 use crate::resp::{command, Asker, Reply};
@@ -97,8 +97,8 @@ fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> Storm {
     let until = clock::now();
     let samples = pinger.finish();
     Storm {
-        quiet_ms: longest_ms(&samples, quiet_from, began),
-        longest_ms: longest_ms(&samples, began, until),
+        quiet_ms: longest_over_ms(&samples, quiet_from, began),
+        longest_ms: longest_ms(&samples, began - MS, until),
         gone_ms: if all {
             (last - began) as f64 / MS as f64
         } else {

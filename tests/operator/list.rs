@@ -211,6 +211,8 @@ on_servers!(FIVE, beside, list_answers_inside_of_multi_and_never_to_a_script);
 fn list_answers_inside_of_multi_and_never_to_a_script(on: &'static str) {
     let server = Setup::of(on).module("").start();
     let mut admin = server.admin();
+    // The connection that saw the server start may be on its way out.
+    wait_until("it to be alone", || admin.ok("CONNAGE.LIST").list().len() == 1);
     admin.ok("MULTI");
     admin.ok("CONNAGE.LIST");
     let reply = admin.ok("EXEC");
