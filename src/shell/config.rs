@@ -46,9 +46,8 @@ impl Store for Config {
 
     /// The context that the server gives here has no client, and can't call commands.
     fn apply() {
-        match ffi::own_context() {
-            Some(ctx) if !guard::is_healthy() => restart(ctx),
-            _ => commit(),
+        if !restart_if_stopped() {
+            commit();
         }
     }
 
@@ -66,6 +65,18 @@ pub fn commit() {
         }
     });
     events::arm();
+}
+
+/// Starts eviction again after an internal fault; `false` where there was none. Also for CONNAGE.CONFIG SET
+/// of the value that a setting has already, of which the server does not tell.
+pub fn restart_if_stopped() -> bool {
+    match ffi::own_context() {
+        Some(ctx) if !guard::is_healthy() => {
+            restart(ctx);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// After an internal fault: a new engine, with the connections that the server knows of.

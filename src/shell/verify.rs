@@ -37,13 +37,13 @@ pub fn run_if_due(ctx: Context, now: Micros) {
     if !due {
         return;
     }
-    let began = clock::now();
+    let began = clock::worked_us();
     let Some(counted) = count(ctx) else {
         state::with(|state| state.verifier.next = now.plus(PERIOD));
         return;
     };
     let max_clients = look::max_clients(ctx);
-    let cost = clock::now().since(began);
+    let cost = clock::worked_us().saturating_sub(began);
     let settle = state::with(|state| {
         if let Some(max_clients) = max_clients {
             state.linger.set_room(max_clients);

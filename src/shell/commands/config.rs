@@ -10,7 +10,7 @@ use crate::engine::word::shown;
 use crate::shell::ffi::call::call;
 use crate::shell::ffi::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::shell::ffi::Context;
-use crate::shell::{fault, state};
+use crate::shell::{config, fault, state};
 
 const NAME: &str = "connage.config";
 const PREFIX: &[u8] = b"connage.";
@@ -87,7 +87,10 @@ impl Command for Set {
             None => ctx.reply_error("ERR the server would not set it now"),
             Some(reply) => match reply.error() {
                 Some(error) => ctx.reply_error(&String::from_utf8_lossy(error)),
-                None => ctx.reply_ok(),
+                None => {
+                    config::restart_if_stopped();
+                    ctx.reply_ok();
+                }
             },
         }
     }
