@@ -118,7 +118,7 @@ const CLOSE_SHARE: u64 = 2;
 const SLACK_US: u64 = 40_000;
 /// A look that takes longer has waited for something else (the server's I/O threads, for a processor);
 /// to make it wait twelve times as long would keep everybody past their limit.
-const DEAREST_LOOK_US: u64 = 5_000;
+const DEAREST_LOOK_US: u64 = 3_000;
 /// So few that neither looking at them nor the server's own freeing of them (8 to 18 µs each, after
 /// the module has returned) is felt by other clients.
 pub const BATCH: usize = 32;
