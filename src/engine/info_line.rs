@@ -36,11 +36,11 @@ fn first_line(text: &[u8]) -> (Option<Client<'_>>, &[u8]) {
     let mut seen = 0u32;
     let mut rest = text;
     loop {
-        let (key, mut end, mut after) = until(rest, |b| matches!(b, b'=' | b' ' | b'\n'));
+        let (key, mut end, mut after) = until(rest, [b'=', b' ', b'\n']);
         if end == Some(b'=') {
             // Only the first '=' ends the key: values (names, users) may hold more of them.
             let mut value;
-            (value, end, after) = until(after, |b| matches!(b, b' ' | b'\n'));
+            (value, end, after) = until(after, [b' ', b'\n']);
             if end != Some(b' ') {
                 value = value.strip_suffix(b"\r").unwrap_or(value);
             }
@@ -53,9 +53,34 @@ fn first_line(text: &[u8]) -> (Option<Client<'_>>, &[u8]) {
     }
 }
 
-/// The bytes before the first that ends them, that byte, and the bytes after it.
-fn until(text: &[u8], ends: impl Fn(u8) -> bool) -> (&[u8], Option<u8>, &[u8]) {
-    let at = text.iter().position(|b| ends(*b)).unwrap_or(text.len());
+/// The bytes before the first that ends them, that byte, and the bytes after it. Eight bytes at a
+/// time: most keys and values end within the first eight.
+fn until<const N: usize>(text: &[u8], ends: [u8; N]) -> (&[u8], Option<u8>, &[u8]) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    let mut at = 0;
+    let mut rest = text;
+    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+        let eight = u64::from_le_bytes(*eight);
+        let found = ends.iter().fold(0, |found, end| {
+            let zero_where_it_is = eight ^ (ONES * u64::from(*end));
+            found | (zero_where_it_is.wrapping_sub(ONES) & !zero_where_it_is & HIGHS)
+        });
+        if found != 0 {
+            at += (found.trailing_zeros() / 8) as usize;
+            return split(text, at);
+        }
+        at += 8;
+        rest = after;
+    }
+    at += rest
+        .iter()
+        .position(|byte| ends.contains(byte))
+        .unwrap_or(rest.len());
+    split(text, at)
+}
+
+fn split(text: &[u8], at: usize) -> (&[u8], Option<u8>, &[u8]) {
     match text.split_at_checked(at) {
         Some((before, [end, after @ ..])) => (before, Some(*end), after),
         _ => (text, None, b""),

@@ -7,6 +7,7 @@ use crate::engine::client::{Client, ClientId};
 use crate::engine::reaper::Row;
 use crate::engine::request::ListRequest;
 use crate::shell::ffi::command::{Command, Kind, Spec};
+use crate::shell::ffi::words::Words;
 use crate::shell::ffi::Context;
 use crate::shell::{clock, fault, state};
 
@@ -47,6 +48,26 @@ struct Line {
     row: Row,
 }
 
+/// From so many rows on it saves time to have the keys printed once.
+const WORTH_PRINTING: usize = 64;
+
+const KEYS: [&str; 14] = [
+    "id",
+    "addr",
+    "laddr",
+    "user",
+    "name",
+    "lib-name",
+    "type",
+    "flags",
+    "age-ms",
+    "idle-ms",
+    "limit-ms",
+    "expires-in-ms",
+    "rule",
+    "state",
+];
+
 /// `addr laddr user name lib-name flags`.
 const TEXTS: usize = 6;
 
@@ -76,6 +97,11 @@ impl Table {
     }
 
     fn reply(&self, ctx: Context) {
+        let keys = if self.lines.len() < WORTH_PRINTING {
+            Words::plain(KEYS)
+        } else {
+            Words::print(ctx, KEYS)
+        };
         for line in &self.lines {
             let mut start = line.start;
             let texts = line.ends.map(|end| {
@@ -83,7 +109,7 @@ impl Table {
                 start = end;
                 text
             });
-            reply_line(ctx, line, texts);
+            reply_line(ctx, &keys, line, texts);
         }
     }
 }
@@ -128,31 +154,36 @@ fn oldest(limit: u64) -> Vec<ClientId> {
     state::with(|state| state.reaper.oldest(count)).unwrap_or_default()
 }
 
-fn reply_line(ctx: Context, line: &Line, [addr, laddr, user, name, lib_name, flags]: [&[u8]; TEXTS]) {
-    ctx.reply_map(14);
-    let number = |name: &str, value: u64| {
-        ctx.reply_bulk(name.as_bytes());
+fn reply_line(
+    ctx: Context,
+    keys: &Words<14>,
+    line: &Line,
+    [addr, laddr, user, name, lib_name, flags]: [&[u8]; TEXTS],
+) {
+    let number = |key: usize, value: u64| {
+        keys.reply(ctx, key);
         ctx.reply_count(value);
     };
-    let text = |name: &str, value: &[u8]| {
-        ctx.reply_bulk(name.as_bytes());
+    let text = |key: usize, value: &[u8]| {
+        keys.reply(ctx, key);
         ctx.reply_bulk(value);
     };
-    number("id", line.id);
-    text("addr", addr);
-    text("laddr", laddr);
-    text("user", user);
-    text("name", name);
-    text("lib-name", lib_name);
-    text("type", line.client_type.as_bytes());
-    text("flags", flags);
-    number("age-ms", line.row.age.0);
-    number("idle-ms", line.idle_s.saturating_mul(1_000));
-    number("limit-ms", line.row.limit.0);
-    ctx.reply_bulk(b"expires-in-ms");
+    ctx.reply_map(KEYS.len());
+    number(0, line.id);
+    text(1, addr);
+    text(2, laddr);
+    text(3, user);
+    text(4, name);
+    text(5, lib_name);
+    text(6, line.client_type.as_bytes());
+    text(7, flags);
+    number(8, line.row.age.0);
+    number(9, line.idle_s.saturating_mul(1_000));
+    number(10, line.row.limit.0);
+    keys.reply(ctx, 11);
     ctx.reply_integer(line.row.expires_in_ms);
-    text("rule", line.row.rule.as_deref().unwrap_or_default().as_bytes());
-    text("state", line.row.state.as_bytes());
+    text(12, line.row.rule.as_deref().unwrap_or_default().as_bytes());
+    text(13, line.row.state.as_bytes());
 }
 
 /// The row of one connection, if there is one; for CONNAGE.SELF.

@@ -18,6 +18,10 @@ impl Drop for Reply {
 }
 
 impl Reply {
+    pub(super) fn raw(&self) -> *mut raw::RedisModuleCallReply {
+        self.0
+    }
+
     fn kind(&self) -> c_int {
         // SAFETY: a valid reply.
         api!(RedisModule_CallReplyType(self.0)).unwrap_or(raw::REDISMODULE_REPLY_UNKNOWN as c_int)

@@ -10,6 +10,7 @@ pub mod register;
 pub mod reply;
 pub mod socket;
 pub mod text;
+pub mod words;
 
 use redis_module::raw;
 use std::os::raw::c_int;
