@@ -59,8 +59,15 @@ impl Linger {
         let soft = socket::raise_descriptor_limit(needed);
         let spare = (soft / 20).max(64);
         let most = soft.saturating_sub(lowest).saturating_sub(spare);
-        self.lowest = c_int::try_from(lowest).unwrap_or(c_int::MAX);
+        let lowest = c_int::try_from(lowest).unwrap_or(c_int::MAX);
         self.most = usize::try_from(most).unwrap_or(usize::MAX).min(16_384);
+        if self.lowest != lowest && self.most > 0 {
+            // The kernel makes its table larger for the first of these numbers, and lets a process with
+            // threads wait for 10 ms: better now than at an eviction.
+            let highest = lowest.saturating_add(WANTED.min(self.most as u64) as c_int - 1);
+            socket::make_room_for(highest);
+        }
+        self.lowest = lowest;
     }
 
     pub fn room(&self) -> usize {

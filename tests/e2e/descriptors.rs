@@ -56,3 +56,11 @@ fn new_clients_get_in_when_descriptors_are_few(on: &'static str) {
         assert!(!log.contains("Too many open files"), "{log}");
     }
 }
+
+on_servers!(FIVE, beside, their_table_has_grown_before_the_first_eviction);
+/// The kernel lets a process with threads wait for some 10 ms when its table grows.
+fn their_table_has_grown_before_the_first_eviction(on: &'static str) {
+    let server = Setup::of(on).line("maxclients 2000").module("").start();
+    let places = server.table_of_descriptors();
+    assert!(places > 2_000 + 128, "{places} places");
+}

@@ -62,6 +62,14 @@ pub fn duplicate(fd: c_int, lowest: c_int) -> Option<c_int> {
     (copy >= 0).then_some(copy)
 }
 
+/// Has the kernel's table of descriptors reach to `number`.
+pub fn make_room_for(number: c_int) {
+    let standard = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
+    if let Some(copy) = standard.into_iter().find_map(|fd| duplicate(fd, number)) {
+        close(copy);
+    }
+}
+
 /// Sends an end of stream and goes on reading.
 pub fn shut_writing(fd: c_int) -> bool {
     // SAFETY: a wrong descriptor is an error.

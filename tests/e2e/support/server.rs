@@ -366,9 +366,18 @@ impl Server {
     }
 
     pub fn resident_kb(&self) -> i64 {
+        self.status("VmRSS:")
+    }
+
+    /// How many descriptors the kernel's table for it has places for.
+    pub fn table_of_descriptors(&self) -> i64 {
+        self.status("FDSize:")
+    }
+
+    fn status(&self, field: &str) -> i64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("its status");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|l| l.strip_prefix(field));
         let digits = line.and_then(|l| l.split_whitespace().next());
         digits.expect("a size").parse().expect("a number")
     }
