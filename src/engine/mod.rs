@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod args;
+pub mod ascending;
 pub mod budget;
 pub mod client;
 pub mod condition;

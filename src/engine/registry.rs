@@ -4,10 +4,9 @@
 //! id, so one map ordered by id is ordered by birth as well, whatever the settings: a change of
 //! `maxage` moves nothing here. Must not know limits or the schedule.
 
+use super::ascending::Ascending;
 use super::client::ClientId;
 use super::time::Micros;
-use std::collections::BTreeMap;
-use std::ops::Bound;
 
 /// What the schedule currently intends for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl Entry {
 /// All connections that the module knows of.
 #[derive(Debug, Default)]
 pub struct Registry {
-    entries: BTreeMap<ClientId, Entry>,
+    entries: Ascending<Entry>,
     epoch: u16,
 }
 
@@ -72,37 +71,38 @@ impl Registry {
     /// A birth is the youngest that it can be. So it may be moved up to that of a lower id, and down
     /// to that of a higher one, which is younger for certain, and still is never too early.
     pub fn insert(&mut self, id: ClientId, birth: Micros, tls: bool) {
-        let birth = match self.entries.last_key_value() {
-            Some((last, entry)) if *last < id => birth.max(entry.birth),
+        let birth = match self.entries.last() {
+            Some((last, entry)) if last < id => birth.max(entry.birth),
             _ => {
-                let before = self.entries.range(..id).next_back();
-                let after = self.entries.range(id..).next();
+                let before = self.entries.before(id);
+                let after = self.entries.after(id).next();
                 birth
                     .max(before.map_or(Micros(0), |(_, entry)| entry.birth))
                     .min(after.map_or(Micros::NEVER, |(_, entry)| entry.birth))
             }
         };
-        self.entries.entry(id).or_insert(Entry {
+        let entry = Entry {
             birth,
             at: Micros::NEVER,
             identity: 0,
             epoch: self.epoch,
             state: State::Young,
             marks: if tls { TLS } else { 0 },
-        });
+        };
+        self.entries.insert(id, entry);
     }
 
     pub fn remove(&mut self, id: ClientId) -> Option<(State, Entry)> {
-        let entry = self.entries.remove(&id)?;
+        let entry = self.entries.remove(id)?;
         Some((self.state_of(&entry), entry))
     }
 
     pub fn get(&self, id: ClientId) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(id)
     }
 
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(id)
     }
 
     fn state_of(&self, entry: &Entry) -> State {
@@ -114,17 +114,17 @@ impl Registry {
     }
 
     pub fn get_with_state(&self, id: ClientId) -> Option<(&Entry, State)> {
-        self.entries.get(&id).map(|entry| (entry, self.state_of(entry)))
+        self.entries.get(id).map(|entry| (entry, self.state_of(entry)))
     }
 
     pub fn state(&self, id: ClientId) -> Option<State> {
-        self.entries.get(&id).map(|entry| self.state_of(entry))
+        self.entries.get(id).map(|entry| self.state_of(entry))
     }
 
     /// Answers with the state and moment before.
     pub fn set_state(&mut self, id: ClientId, state: State, at: Micros) -> Option<(State, Micros)> {
         let epoch = self.epoch;
-        let entry = self.entries.get_mut(&id)?;
+        let entry = self.entries.get_mut(id)?;
         let before = if entry.epoch == epoch {
             entry.state
         } else {
@@ -158,17 +158,17 @@ impl Registry {
     /// Connections after `id`, oldest first.
     pub fn after(&self, id: ClientId) -> impl Iterator<Item = (ClientId, &Entry, State)> {
         self.entries
-            .range((Bound::Excluded(id), Bound::Unbounded))
-            .map(|(id, entry)| (*id, entry, self.state_of(entry)))
+            .after(id)
+            .map(|(id, entry)| (id, entry, self.state_of(entry)))
     }
 
     pub fn oldest(&self) -> Option<(ClientId, &Entry)> {
-        self.entries.first_key_value().map(|(id, e)| (*id, e))
+        self.entries.first()
     }
 
     /// All connections, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Entry)> {
-        self.entries.iter().map(|(id, entry)| (*id, entry))
+        self.entries.iter()
     }
 
     pub fn len(&self) -> usize {
@@ -179,11 +179,9 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// About how much memory it holds, in bytes: std's B-tree has nodes of eleven, six of which are
-    /// filled when ids ascend.
+    /// In bytes, but for what the allocator adds.
     pub fn memory(&self) -> usize {
-        let node = 11 * (size_of::<ClientId>() + size_of::<Entry>()) + 16;
-        self.entries.len() * node / 6
+        self.entries.memory()
     }
 }
 
