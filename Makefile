@@ -15,7 +15,7 @@ TIMED := list_of_ten_thousand rechecks_of_ten_thousand
 SOAK_ON ?= redis_7_0
 
 .PHONY: help run build servers test unit e2e operator trust-quick python lint bench bench-quick \
-	trust soak soak-quick upstream upstream-quick fuzz fuzz-quick clean
+	trust soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ upstream: build ## Redis' own test suite with the module loaded, in five ways
 	@scripts/setup.sh build test
 	scripts/servers.sh redis-7.0
 	scripts/upstream.sh
+
+valgrind: build $(FAULTY) servers ## the end-to-end tests with each server under valgrind
+	scripts/valgrind.sh
 
 upstream-quick: build
 	scripts/servers.sh redis-7.0

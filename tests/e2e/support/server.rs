@@ -80,7 +80,8 @@ impl Setup {
             faults: false,
             tls: false,
             descriptors: None,
-            under: String::new(),
+            // For `make valgrind`, which reads valgrind's reports and nothing else.
+            under: std::env::var("CONNAGE_UNDER").map_or(String::new(), |program| format!("{program} ")),
         }
     }
 
