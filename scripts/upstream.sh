@@ -176,7 +176,10 @@ unit() {
     local pid deadline extra=() hung
     # One test is refused DEBUG SEGFAULT, as a user without the right to it. Where its client
     # was closed meanwhile, it comes back as the default user, and is not refused.
-    [[ $3 != closing ]] || extra+=(--durable --skiptest "ACLs can block all DEBUG subcommands except one")
+    # And those that leave the server in an endless script where the client that would end it was
+    # closed: the suite then kills it with SIGSEGV.
+    [[ $3 != closing ]] || extra+=(--durable --skiptest "/script timeout$" \
+        --skiptest "ACLs can block all DEBUG subcommands except one")
     rm -rf "$1/tests/tmp" && mkdir "$1/tests/tmp"
     set -m
     (cd "$1" && exec tclsh tests/test_helper.tcl --single "$2" --clients 1 --dont-clean \

@@ -5,6 +5,7 @@ use crate::on_servers;
 use crate::support::conn::{Address, Conn};
 use crate::support::server::{figure, Server, Setup};
 use crate::support::{ms, say, wait_until};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -68,6 +69,27 @@ fn all_stand(admins: &mut [Conn]) {
     for admin in admins.iter_mut() {
         wait_until("the cluster to stand", || stands(admin, nodes));
     }
+}
+
+/// Who a node thinks is what, and has which slots.
+fn view(admin: &mut Conn) -> BTreeSet<String> {
+    let text = admin.ok("CLUSTER NODES").text();
+    let lines = text.lines().map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let role = words[2].trim_start_matches("myself,");
+        format!("{} {role} {} {:?}", words[0], words[3], &words[8..])
+    });
+    lines.collect()
+}
+
+/// Gossip takes a second or two: before, a primary turns its replica's failover down, and redis-cli
+/// refuses to move slots.
+fn all_agree(admins: &mut [Conn]) {
+    wait_until("all nodes to agree", || {
+        let first = view(&mut admins[0]);
+        let replicas = first.iter().filter(|line| line.contains(" slave ")).count();
+        replicas == 3 && admins.iter_mut().all(|admin| view(admin) == first)
+    });
 }
 
 fn id(admin: &mut Conn) -> String {
@@ -153,6 +175,7 @@ fn six_nodes_evict_while_a_replica_takes_over_and_slots_move(on: &'static str) {
                 });
             }
             // A manual failover.
+            all_agree(&mut admins);
             admins[3].ok("CLUSTER FAILOVER");
             wait_until("the replica to take over", || {
                 admins[3].ok("ROLE").list()[0].text() == "master"
@@ -162,6 +185,7 @@ fn six_nodes_evict_while_a_replica_takes_over_and_slots_move(on: &'static str) {
                 text.contains("master_link_status:up")
             });
             // And a resharding, with keys in the slots.
+            all_agree(&mut admins);
             let (from, to) = (primaries[1].clone(), id(&mut admins[3]));
             let many = 300;
             cli(
