@@ -87,6 +87,7 @@ upstream: build ## Redis' own test suite with the module loaded, in five ways
 	scripts/upstream.sh
 
 valgrind: build $(FAULTY) servers ## the end-to-end tests with each server under valgrind
+	@scripts/setup.sh build test
 	scripts/valgrind.sh
 
 upstream-quick: build
