@@ -14,7 +14,7 @@ FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_A
 TIMED := list_of_ten_thousand rechecks_of_ten_thousand
 SOAK_ON ?= redis_7_0
 
-.PHONY: help run build servers test unit e2e operator trust-quick python lint bench bench-quick \
+.PHONY: help run build servers test unit e2e operator trust-quick python lint bench bench-operator bench-quick \
 	trust soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
 
 help: ## what there is
@@ -66,6 +66,8 @@ lint: ## formatting, clippy
 
 bench: build servers ## what it costs, beside what users do without it (10 minutes)
 	cargo bench --locked --bench cost
+
+bench-operator: build servers ## LIST and re-checks of 10,000 connections, against their bounds (5 minutes)
 	$(TESTS) --test operator -- $(TIMED)
 
 bench-quick: build servers ## the same in a minute, with fewer rounds
