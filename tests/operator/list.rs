@@ -2,7 +2,7 @@
 
 use crate::many::{connect, main_thread, roomy, MANY};
 use crate::on_servers;
-use crate::rows::{listed, names, row, rows};
+use crate::rows::{listed, names, row, rows, Row};
 use crate::support::conn::Conn;
 use crate::support::server::{Server, Setup};
 use crate::support::{ms, say, wait_until};
@@ -64,6 +64,32 @@ fn a_row_says_what_the_server_says_and_the_limit(on: &'static str) {
     );
     // The same limit whenever it is asked.
     assert_eq!(crate::rows::row(&mut admin, id).int("limit-ms"), limit);
+}
+
+on_servers!(ALL, beside, a_row_among_many_is_the_same_as_alone);
+fn a_row_among_many_is_the_same_as_alone(on: &'static str) {
+    let server = Setup::of(on).module("maxage 1h jitter 50").start();
+    let mut admin = server.admin();
+    admin.ok("CLIENT SETNAME operator");
+    let mut conns = server.clients(100);
+    for (number, conn) in conns.iter_mut().enumerate() {
+        conn.ok(&format!("CLIENT SETNAME worker-{number}"));
+    }
+    let many = admin.ok("CONNAGE.LIST NOT-NAME operator");
+    assert_eq!(many.list().len(), conns.len());
+    for map in many.list() {
+        assert_eq!(names(map), FIELDS);
+        let among = Row::of(map);
+        let alone = row(&mut admin, among.int("id"));
+        for name in [
+            "addr", "laddr", "user", "name", "lib-name", "type", "flags", "rule", "state",
+        ] {
+            assert_eq!(among.text(name), alone.text(name), "{name}");
+        }
+        assert_eq!(among.int("limit-ms"), alone.int("limit-ms"));
+        assert!(among.int("age-ms") <= alone.int("age-ms"));
+        assert!(among.int("expires-in-ms") >= alone.int("expires-in-ms"));
+    }
 }
 
 on_servers!(FIVE, beside, rows_come_oldest_first_and_limit_takes_the_oldest);
