@@ -118,7 +118,7 @@ impl Crowd {
             address,
             members: Vec::new(),
             waiting: Vec::new(),
-            ended: Vec::with_capacity(32_768),
+            ended: Vec::new(),
             reconnected: 0,
             refused: 0,
         }

@@ -164,14 +164,11 @@ impl Pace {
 
     /// For `ids`, the server was asked for `asked_us`, and what followed took `other_us`.
     pub fn spend(&mut self, now: Micros, ids: usize, asked_us: u64, other_us: u64) {
+        let many = self.looks_are_dear && ids >= BATCH_WHEN_DEAR;
         if ids > 0 {
             self.looks_are_dear = asked_us > DEAR_US + DEAR_PER_ID_US * ids as u64;
         }
-        let share = if ids >= BATCH_WHEN_DEAR {
-            LOOK_SHARE_OF_MANY
-        } else {
-            LOOK_SHARE
-        };
+        let share = if many { LOOK_SHARE_OF_MANY } else { LOOK_SHARE };
         let owed = asked_us
             .min(DEAREST_LOOK_US)
             .saturating_mul(share)
@@ -250,7 +247,7 @@ mod tests {
 
     #[test]
     fn looking_takes_at_most_a_twelfth_of_the_time_or_a_fifth_for_whole_dear_batches() {
-        for (ids, asked, share) in [(32, 400, 12), (100, 1_500, 12), (160, 2_000, 5)] {
+        for (ids, asked, share) in [(32, 400, 12), (160, 900, 12), (100, 1_500, 12), (160, 2_000, 5)] {
             let mut pace = Pace::default();
             let (mut now, mut spent) = (SECOND, 0);
             while now < 11 * SECOND {
