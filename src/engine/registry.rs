@@ -72,8 +72,9 @@ impl Registry {
     /// to that of a higher one, which is younger for certain, and still is never too early.
     pub fn insert(&mut self, id: ClientId, birth: Micros, tls: bool) {
         let birth = match self.entries.last() {
+            None => birth,
             Some((last, entry)) if last < id => birth.max(entry.birth),
-            _ => {
+            Some(_) => {
                 let before = self.entries.before(id);
                 let after = self.entries.after(id).next();
                 birth
