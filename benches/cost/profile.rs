@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 /// The server's cron runs by the clock, and so is not part of what some work costs.
 const CRON: &str = "serverCron";
+/// Walks all listeners at whatever happens, one that listens to something else among them: in each
+/// round of the loop, and each time a command overwrites a key.
+const EVENTS: &str = "moduleFireServerEvent";
 
 /// Instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,6 +22,8 @@ pub struct Count {
     pub own: f64,
     /// In what the module calls: libc, the server.
     pub called: f64,
+    /// In the server's own walks of its list of listeners.
+    pub walks: f64,
 }
 
 #[derive(Debug)]
@@ -82,7 +87,7 @@ impl Profiled {
 fn read(dump: &str, module: &Path) -> Count {
     let module = module.to_string_lossy();
     let mut costs: HashMap<bool, f64> = HashMap::new();
-    let (mut cron, mut called) = (0.0, 0.0);
+    let (mut cron, mut called, mut walks) = (0.0, 0.0, 0.0);
     let mut in_module = false;
     let mut function = "";
     let mut callee = ("", false);
@@ -107,6 +112,9 @@ fn read(dump: &str, module: &Path) -> Count {
                 .next()
                 .and_then(|cost| cost.parse().ok())
                 .unwrap_or(0.0);
+            if !is_call && function == EVENTS {
+                walks += cost;
+            }
             if !is_call {
                 *costs.entry(in_module).or_default() += cost;
             } else if callee.0 == CRON && function != CRON {
@@ -125,5 +133,6 @@ fn read(dump: &str, module: &Path) -> Count {
         all: own + costs.get(&false).copied().unwrap_or(0.0) - cron,
         own,
         called,
+        walks,
     }
 }

@@ -24,6 +24,24 @@ struct Client {
     expected: usize,
 }
 
+impl Client {
+    fn send(&self) {
+        rustix::io::write(&self.fd, &self.batch).expect("sent");
+    }
+
+    fn receive(&self) {
+        let mut buffer = [0; 4_096];
+        let mut got = 0;
+        while got < self.expected {
+            match rustix::io::read(&self.fd, &mut buffer) {
+                Ok(bytes) => got += bytes,
+                Err(rustix::io::Errno::AGAIN) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
 /// 50 clients that each send a batch and wait for its answers.
 #[derive(Debug)]
 pub struct Load {
@@ -59,21 +77,22 @@ impl Load {
         }
     }
 
-    /// One at a time, in the same order each time.
+    /// One client at a time, in the same order each time.
     pub fn in_turn(&self, rounds: usize) -> usize {
-        let mut buffer = [0; 4_096];
         for _ in 0..rounds {
             for client in &self.clients {
-                rustix::io::write(&client.fd, &client.batch).expect("sent");
-                let mut got = 0;
-                while got < client.expected {
-                    match rustix::io::read(&client.fd, &mut buffer) {
-                        Ok(bytes) => got += bytes,
-                        Err(rustix::io::Errno::AGAIN) => std::thread::yield_now(),
-                        Err(error) => panic!("{error}"),
-                    }
-                }
+                client.send();
+                client.receive();
             }
+        }
+        rounds * CLIENTS * self.commands
+    }
+
+    /// All clients send, and then all read: as many wait for the server at any time as it leaves waiting.
+    pub fn together(&self, rounds: usize) -> usize {
+        for _ in 0..rounds {
+            self.clients.iter().for_each(Client::send);
+            self.clients.iter().for_each(Client::receive);
         }
         rounds * CLIENTS * self.commands
     }
@@ -85,9 +104,7 @@ impl Load {
         let mut running = CLIENTS;
         let mut buffer = [0; 4_096];
         let mut events = Vec::with_capacity(CLIENTS);
-        for client in &self.clients {
-            rustix::io::write(&client.fd, &client.batch).expect("sent");
-        }
+        self.clients.iter().for_each(Client::send);
         let until = clock::now() + ns;
         while running > 0 {
             events.clear();
@@ -103,7 +120,7 @@ impl Load {
                     if over {
                         running -= 1;
                     } else {
-                        rustix::io::write(&client.fd, &client.batch).expect("sent");
+                        client.send();
                     }
                 }
             }
