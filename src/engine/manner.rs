@@ -7,8 +7,8 @@ use super::quiet::Seen;
 /// How the shell is to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Shut down its writing half, then let the server close it: an end of stream reaches the
-    /// client at once, even while a forked child holds the socket open.
+    /// Shut down its writing half, then let the server close it, for a server that would leave the client
+    /// without an end of stream while a forked child holds the socket open.
     ShutThenClose,
     /// Keep a duplicate that only reads until all has arrived, as nginx's `lingering_close`: a plain
     /// close throws away what the kernel has not delivered as soon as the client sends a byte more.
@@ -36,6 +36,9 @@ impl Manner {
 pub struct Surroundings {
     /// Wall clock, milliseconds since 1970, for CONNAGE.LOG.
     pub wall_ms: u64,
+    /// What the server closes ends for its client though a child still holds the socket (Redis 7.2 and
+    /// later, Valkey): a shutdown of ours would only be one more system call.
+    pub ends_despite_child: bool,
     /// Clients are paused (CLIENT PAUSE, FAILOVER): nobody is forced.
     pub paused: bool,
     /// While the server has a child it shuts down both halves of what it closes, a duplicate's too
@@ -55,13 +58,13 @@ const IDLE_S: u64 = 2;
 pub fn manner(seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
     let delivered = seen.unacked == Some(0);
     // TLS says goodbye in its own words (close_notify), which the server writes when it closes.
-    let plain = if tls {
+    let plain = if tls || around.ends_despite_child {
         Manner::ServerAlone
     } else {
         Manner::ShutThenClose
     };
     if delivered && !tls && seen.client.idle_s >= IDLE_S {
-        return Some(Manner::ShutThenClose);
+        return Some(plain);
     }
     if around.shuts_both_halves && seen.client.is_unix() && !delivered && !over {
         // Its client could not send any more, and many would not read on after that.
@@ -87,10 +90,18 @@ mod tests {
             ..Surroundings::default()
         };
         let full = Surroundings::default();
+        let ends = Surroundings {
+            ends_despite_child: true,
+            ..room
+        };
+        let ends_full = Surroundings {
+            ends_despite_child: true,
+            ..full
+        };
         let child = Surroundings {
             shuts_both_halves: true,
             can_deafen: true,
-            ..room
+            ..ends
         };
         let cannot = Surroundings {
             can_deafen: false,
@@ -108,9 +119,14 @@ mod tests {
             ("idle=5", Some(9), false, full, true, Some(ShutThenClose)),
             ("idle=0", Some(9), false, child, false, Some(LingerDeaf)),
             ("idle=0", Some(0), true, child, false, Some(LingerDeaf)),
-            ("idle=5", Some(0), false, child, false, Some(ShutThenClose)),
+            ("idle=5", Some(0), false, ends, false, Some(ServerAlone)),
+            ("idle=0", Some(0), false, ends, false, Some(Linger)),
+            ("idle=0", Some(0), false, ends_full, false, Some(ServerAlone)),
+            ("idle=5", Some(9), false, ends_full, false, None),
+            ("idle=5", Some(9), false, ends_full, true, Some(ServerAlone)),
+            ("idle=5", Some(0), false, child, false, Some(ServerAlone)),
             ("idle=5", Some(9), false, cannot, false, None),
-            ("idle=0", Some(0), false, cannot, false, Some(ShutThenClose)),
+            ("idle=0", Some(0), false, cannot, false, Some(ServerAlone)),
             ("idle=5", Some(9), true, cannot, true, Some(ServerAlone)),
             ("idle=0 flags=U", Some(9), false, child, false, None),
             ("idle=0 flags=U", Some(0), false, child, false, Some(Linger)),

@@ -73,10 +73,12 @@ fn identify(ctx: Context, now: Micros, plan: &Plan) {
 }
 
 fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Closing)> {
+    let ends_despite_child = ffi::server_version() >= SHUTS_BOTH_HALVES_SINCE;
     let mut around = Surroundings {
         wall_ms: clock::wall_ms(),
+        ends_despite_child,
         paused: ffi::is_paused(),
-        shuts_both_halves: ffi::server_version() >= SHUTS_BOTH_HALVES_SINCE && ffi::has_child(ctx),
+        shuts_both_halves: ends_despite_child && ffi::has_child(ctx),
         can_deafen: false,
         linger_room: 0,
     };

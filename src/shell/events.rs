@@ -58,10 +58,11 @@ impl Events for Shell {
         let now = clock::now();
         let mut deaf = false;
         let follow = state::with_any(|state| {
-            state.pacemaker.went_off();
             if !ffi::guard::is_healthy() {
+                state.pacemaker.silence();
                 return false;
             }
+            state.pacemaker.went_off();
             let heard = std::mem::take(&mut state.pacemaker.heard_of_loop);
             deaf = state.pacemaker.follows_loop && !heard;
             state.reaper.tally.wakeups += 1;

@@ -106,9 +106,10 @@ pub fn drop_payload(fd: c_int) -> bool {
 
 /// Reads and throws away what came in; `false` once the peer has closed or the socket failed.
 pub fn discard_input(fd: c_int) -> bool {
-    let mut scrap = [0_u8; 16 * 1024];
+    // Mostly there is nothing: clearing more than this would cost more than reading it.
+    let mut scrap = [0_u8; 2 * 1024];
     // Bounded: a peer that sends without end is not read without end.
-    for _ in 0..8 {
+    for _ in 0..64 {
         // SAFETY: a valid buffer and its length.
         let got = unsafe { libc::recv(fd, scrap.as_mut_ptr().cast(), scrap.len(), libc::MSG_DONTWAIT) };
         if got == 0 {
@@ -223,11 +224,12 @@ pub fn set_timer(fd: c_int, after_us: Option<u64>) -> bool {
     unsafe { libc::timerfd_settime(fd, 0, &raw const spec, std::ptr::null_mut()) == 0 }
 }
 
-/// Takes note of a timer that went off.
-pub fn read_timer(fd: c_int) {
+/// Silences a timer that went off; `false` when it has not, since it was set.
+pub fn read_timer(fd: c_int) -> bool {
     let mut times = 0_u64;
     // SAFETY: eight bytes, as timerfd wants them.
-    unsafe { libc::read(fd, (&raw mut times).cast(), size_of::<u64>()) };
+    let got = unsafe { libc::read(fd, (&raw mut times).cast(), size_of::<u64>()) };
+    got > 0
 }
 
 /// Random bits, for the jitter's seed.
