@@ -130,6 +130,12 @@ const DEAR_US: u64 = 150;
 const DEAR_PER_ID_US: u64 = 8;
 /// Where one look walks every client (Valkey 8.1.8 and later), more of them at once share its price.
 pub const BATCH_WHEN_DEAR: usize = 160;
+/// No walk over all clients takes longer for each of them.
+const WALK_NS: u64 = 250;
+/// A server that has to stop an I/O thread for each client that it tells of (Redis 8) may wait for
+/// milliseconds until that thread gets a processor: so few at once then that it stands still no longer
+/// than this.
+const STALL_US: u64 = 2_000;
 
 /// The share of the event loop's time that eviction may take.
 #[derive(Debug, Default)]
@@ -137,6 +143,8 @@ pub struct Pace {
     /// Everything before this moment is paid for.
     paid_until: Micros,
     looks_are_dear: bool,
+    /// What one connection of a look has cost lately where the server waits for each; 0 where it does not.
+    stall_us: u64,
 }
 
 impl Pace {
@@ -154,19 +162,31 @@ impl Pace {
         self.looks_are_dear
     }
 
+    /// Whether the server waits for something for each connection that it is asked for.
+    pub fn looks_stall(&self) -> bool {
+        self.stall_us > 0
+    }
+
     pub fn batch(&self) -> usize {
         if self.looks_are_dear {
             BATCH_WHEN_DEAR
+        } else if self.looks_stall() {
+            ((STALL_US / self.stall_us) as usize).clamp(1, BATCH)
         } else {
             BATCH
         }
     }
 
-    /// For `ids`, the server was asked for `asked_us`, and what followed took `other_us`.
-    pub fn spend(&mut self, now: Micros, ids: usize, asked_us: u64, other_us: u64) {
+    /// For `ids` of `connections`, the server was asked for `asked_us`, and what followed took `other_us`.
+    pub fn spend(&mut self, now: Micros, ids: usize, connections: usize, asked_us: u64, other_us: u64) {
         let many = self.looks_are_dear && ids >= BATCH_WHEN_DEAR;
         if ids > 0 {
-            self.looks_are_dear = asked_us > DEAR_US + DEAR_PER_ID_US * ids as u64;
+            let cheap = DEAR_US + DEAR_PER_ID_US * ids as u64;
+            let walk = WALK_NS * connections as u64 / 1_000;
+            let stalls = asked_us > cheap + walk;
+            self.looks_are_dear = asked_us > cheap && !stalls && walk > DEAR_US;
+            let stall_us = if stalls { asked_us / ids as u64 } else { 0 };
+            self.stall_us = stall_us.max(self.stall_us * 3 / 4);
         }
         let share = if many { LOOK_SHARE_OF_MANY } else { LOOK_SHARE };
         let owed = asked_us
@@ -180,6 +200,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MANY: usize = 20_000;
 
     /// Runs `rate` as greedily as it allows, asking every `step` µs; the moments of each eviction.
     fn greedy(per_second: u32, step: u64, length: u64) -> Vec<u64> {
@@ -252,7 +274,7 @@ mod tests {
             let (mut now, mut spent) = (SECOND, 0);
             while now < 11 * SECOND {
                 if pace.may_look(Micros(now)) {
-                    pace.spend(Micros(now), ids, asked, 0);
+                    pace.spend(Micros(now), ids, MANY, asked, 0);
                     spent += asked;
                     now += asked;
                 }
@@ -270,9 +292,28 @@ mod tests {
     fn batches_grow_only_where_a_look_is_dear_whatever_its_size() {
         let mut pace = Pace::default();
         assert_eq!(pace.batch(), BATCH);
-        pace.spend(Micros(0), 1, 900, 0);
+        pace.spend(Micros(0), 1, MANY, 900, 0);
         assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
-        pace.spend(Micros(0), BATCH_WHEN_DEAR, 1_000, 0);
+        pace.spend(Micros(0), BATCH_WHEN_DEAR, MANY, 1_000, 0);
+        assert_eq!(pace.batch(), BATCH);
+        // No walk over so few takes so long.
+        pace.spend(Micros(0), 1, 100, 900, 0);
+        assert!(pace.batch() < BATCH);
+    }
+
+    #[test]
+    fn batches_shrink_where_the_server_waits_for_each_connection_and_grow_back_bit_by_bit() {
+        let mut pace = Pace::default();
+        let mut batches = Vec::new();
+        for each in [4_000, 4_000, 500, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60] {
+            let ids = pace.batch();
+            batches.push(ids);
+            pace.spend(Micros(0), ids, 100, each * ids as u64, 0);
+        }
+        assert_eq!(batches, [32, 1, 1, 1, 1, 1, 1, 2, 2, 3, 5, 6, 8, 11, 15, 21]);
+        while pace.looks_stall() {
+            pace.spend(Micros(0), 1, 100, 40, 0);
+        }
         assert_eq!(pace.batch(), BATCH);
     }
 }

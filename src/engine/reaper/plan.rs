@@ -189,6 +189,8 @@ impl Reaper {
         }
         let chunk = if kind == Kind::Full && self.pace.looks_are_dear() {
             RECHECK_CHUNK_WHEN_DEAR
+        } else if kind == Kind::Full && self.pace.looks_stall() {
+            self.pace.batch()
         } else {
             RECHECK_CHUNK
         };
@@ -285,7 +287,8 @@ impl Reaper {
         if !plan.look.is_empty() {
             self.tally.swept(asked_us + other_us);
         }
-        self.pace.spend(now, plan.look.len(), asked_us, other_us);
+        self.pace
+            .spend(now, plan.look.len(), self.registry.len(), asked_us, other_us);
         let mut rechecked = 0;
         for id in &plan.look {
             // Not in the reply: it is gone, and its event was missed or is on its way.
