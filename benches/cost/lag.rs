@@ -3,12 +3,23 @@
 use crate::clock::{self, MS, SECOND};
 use crate::crowd::{Address, Crowd};
 use crate::report::{Report, Row};
+use crate::resp::Asker;
 use crate::server::Setup;
 use crate::stats::{number, Rounds};
 use crate::Plan;
 
 const PER_SECOND: u64 = 1_000;
 const PAUSE_MS: u64 = 1_500;
+
+/// How often anybody has called CLIENT LIST.
+fn asked_for_clients(admin: &mut Asker) -> u64 {
+    let stats = admin.ask("INFO commandstats").text();
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_client|list:calls="));
+    let calls = line.and_then(|line| line.split(',').next());
+    calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
+}
 
 pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
     let seconds: u64 = if plan.quick { 3 } else { 5 };
@@ -42,12 +53,13 @@ pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
         .map(|e| (e.at as f64 - (e.born + limit) as f64) / MS as f64)
         .collect();
     let early = seen.iter().filter(|lag| *lag < 0.0).count();
-    let own = |admin: &mut crate::resp::Asker, field| admin.info("connage", field) as f64 / 1_000.0;
+    let own = |admin: &mut Asker, field| admin.info("connage", field) as f64 / 1_000.0;
     let p50 = own(&mut admin, "connage_lag_usec_p50");
     let p99 = own(&mut admin, "connage_lag_usec_p99");
     let most = own(&mut admin, "connage_lag_usec_max");
-    let sweeps = admin.info("connage", "connage_sweeps");
-    let sweep = admin.info("connage", "connage_sweep_usec") as f64 / sweeps.max(1) as f64;
+    let rounds = admin.info("connage", "connage_sweeps");
+    let round = admin.info("connage", "connage_sweep_usec") as f64 / rounds.max(1) as f64;
+    let looks = asked_for_clients(&mut admin);
     let bound = if setup.name.starts_with("valkey-9") {
         25.0
     } else {
@@ -59,14 +71,14 @@ pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
         without: "whole seconds".into(),
         with: format!(
             "INFO p50 {} p99 {} max {} ms; clients see p50 {} p99 {} max {} ms, {early} early; \
-             {sweeps} looks of {} µs; {} µs of CPU each with its reconnection",
+             {rounds} rounds of {} µs, {looks} times CLIENT LIST; {} µs of CPU each with its reconnection",
             number(p50),
             number(p99),
             number(most),
             number(seen.median()),
             number(seen.quantile(0.99)),
             number(seen.max()),
-            number(sweep),
+            number(round),
             number(cpu / crowd.ended.len().max(1) as f64),
         ),
         target: format!("p99 under {bound} ms, none early"),

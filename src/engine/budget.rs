@@ -130,6 +130,8 @@ const DEAR_US: u64 = 150;
 const DEAR_PER_ID_US: u64 = 8;
 /// Where one look walks every client (Valkey 8.1.8 and later), more of them at once share its price.
 pub const BATCH_WHEN_DEAR: usize = 160;
+/// What one look has shown to be dear is for so many more: then a small one shows whether it still is.
+const DEAR_LOOKS: u8 = 5;
 /// No walk over all clients takes longer for each of them.
 const WALK_NS: u64 = 250;
 /// A server that has to stop an I/O thread for each client that it tells of (Redis 8) may wait for
@@ -140,9 +142,12 @@ const STALL_US: u64 = 2_000;
 /// The share of the event loop's time that eviction may take.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// Everything before this moment is paid for.
+    /// All looks and closings before this moment are paid for.
     paid_until: Micros,
-    looks_are_dear: bool,
+    /// All closings are.
+    closed_until: Micros,
+    /// So many more looks are taken for dear ones.
+    dear_looks: u8,
     /// What one connection of a look has cost lately where the server waits for each; 0 where it does not.
     stall_us: u64,
 }
@@ -150,16 +155,22 @@ pub struct Pace {
 impl Pace {
     /// When the next look may be, given what the last ones cost.
     pub fn next(&self, now: Micros) -> Micros {
-        Micros(self.paid_until.0.saturating_sub(SLACK_US).max(now.0))
+        let unpaid = self.paid_until.0.saturating_sub(SLACK_US);
+        Micros(unpaid.max(self.closed_until.0).max(now.0))
     }
 
     pub fn may_look(&self, now: Micros) -> bool {
         self.next(now) <= now
     }
 
+    /// When those may be closed for whom the server need not be asked.
+    pub fn next_closing(&self, now: Micros) -> Micros {
+        Micros(self.closed_until.0.max(now.0))
+    }
+
     /// Whether a look costs much the same however few it is for.
     pub fn looks_are_dear(&self) -> bool {
-        self.looks_are_dear
+        self.dear_looks > 0
     }
 
     /// Whether the server waits for something for each connection that it is asked for.
@@ -168,7 +179,7 @@ impl Pace {
     }
 
     pub fn batch(&self) -> usize {
-        if self.looks_are_dear {
+        if self.looks_are_dear() {
             BATCH_WHEN_DEAR
         } else if self.looks_stall() {
             ((STALL_US / self.stall_us) as usize).clamp(1, BATCH)
@@ -179,21 +190,29 @@ impl Pace {
 
     /// For `ids` of `connections`, the server was asked for `asked_us`, and what followed took `other_us`.
     pub fn spend(&mut self, now: Micros, ids: usize, connections: usize, asked_us: u64, other_us: u64) {
-        let many = self.looks_are_dear && ids >= BATCH_WHEN_DEAR;
+        let many = self.looks_are_dear() && ids >= BATCH_WHEN_DEAR;
         if ids > 0 {
             let cheap = DEAR_US + DEAR_PER_ID_US * ids as u64;
             let walk = WALK_NS * connections as u64 / 1_000;
             let stalls = asked_us > cheap + walk;
-            self.looks_are_dear = asked_us > cheap && !stalls && walk > DEAR_US;
+            self.dear_looks = if asked_us > cheap && !stalls && walk > DEAR_US {
+                DEAR_LOOKS
+            } else if ids > BATCH {
+                // The lines of so many may cost as much as a walk: a smaller look has to tell.
+                self.dear_looks.saturating_sub(1)
+            } else {
+                0
+            };
             let stall_us = if stalls { asked_us / ids as u64 } else { 0 };
             self.stall_us = stall_us.max(self.stall_us * 3 / 4);
         }
         let share = if many { LOOK_SHARE_OF_MANY } else { LOOK_SHARE };
-        let owed = asked_us
-            .min(DEAREST_LOOK_US)
-            .saturating_mul(share)
-            .saturating_add(other_us.saturating_mul(CLOSE_SHARE));
-        self.paid_until = Micros(self.paid_until.0.max(now.0)).plus_micros(owed);
+        let owed_for_looking = asked_us.min(DEAREST_LOOK_US).saturating_mul(share);
+        let owed_for_closing = other_us.saturating_mul(CLOSE_SHARE);
+        self.paid_until = Micros(self.paid_until.0.max(now.0))
+            .plus_micros(owed_for_looking)
+            .plus_micros(owed_for_closing);
+        self.closed_until = now.plus_micros(owed_for_closing);
     }
 }
 
@@ -294,7 +313,14 @@ mod tests {
         assert_eq!(pace.batch(), BATCH);
         pace.spend(Micros(0), 1, MANY, 900, 0);
         assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
-        pace.spend(Micros(0), BATCH_WHEN_DEAR, MANY, 1_000, 0);
+        for _ in 0..DEAR_LOOKS {
+            assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
+            pace.spend(Micros(0), BATCH_WHEN_DEAR, MANY, 1_000, 0);
+        }
+        assert_eq!(pace.batch(), BATCH);
+        pace.spend(Micros(0), BATCH, MANY, 900, 0);
+        assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
+        pace.spend(Micros(0), BATCH, MANY, 300, 0);
         assert_eq!(pace.batch(), BATCH);
         // No walk over so few takes so long.
         pace.spend(Micros(0), 1, 100, 900, 0);
@@ -305,7 +331,9 @@ mod tests {
     fn batches_shrink_where_the_server_waits_for_each_connection_and_grow_back_bit_by_bit() {
         let mut pace = Pace::default();
         let mut batches = Vec::new();
-        for each in [4_000, 4_000, 500, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60] {
+        for each in [
+            4_000, 4_000, 500, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60,
+        ] {
             let ids = pace.batch();
             batches.push(ids);
             pace.spend(Micros(0), ids, 100, each * ids as u64, 0);

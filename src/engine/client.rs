@@ -67,6 +67,8 @@ impl ClientType {
 /// the server says nothing, unless it is said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client<'a> {
+    /// All of what the server printed.
+    pub line: &'a [u8],
     pub id: ClientId,
     /// The client's end: `127.0.0.1:1234`, `[::1]:1234` or `/path/sock:0`.
     pub addr: &'a [u8],
@@ -129,6 +131,7 @@ impl Client<'_> {
     #[must_use]
     pub const fn unknown(id: ClientId) -> Client<'static> {
         Client {
+            line: b"",
             id,
             addr: b"",
             laddr: b"",

@@ -95,8 +95,22 @@ impl Drains {
         Some(drain)
     }
 
-    pub fn next_look(&self) -> Option<Micros> {
-        self.looks.first().map(|(at, _)| *at)
+    pub fn next_look(&self) -> Option<(Micros, ClientId)> {
+        self.looks.first().copied()
+    }
+
+    /// Of the next `most` looks up to `near`, those that OVER paces.
+    pub fn next_paced(&self, near: Micros, most: usize) -> impl Iterator<Item = ClientId> + '_ {
+        let is_paced = |id: &ClientId| {
+            let command = self.by_id.get(id).and_then(|drain| drain.command);
+            command.is_some_and(|command| command.paced)
+        };
+        let next = self
+            .looks
+            .iter()
+            .take(most)
+            .take_while(move |(at, _)| *at <= near);
+        next.map(|(_, id)| *id).filter(is_paced)
     }
 
     /// Takes the next one whose look is due out of the queue of looks; it stays a drain.
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(due, [1, 2]);
         assert_eq!((drains.len(), drains.next_look()), (2, None));
         drains.put(ClientId(2), Drain::new(Micros(20)));
-        assert_eq!(drains.next_look(), Some(Micros(20)));
+        assert_eq!(drains.next_look(), Some((Micros(20), ClientId(2))));
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn first_line(text: &[u8]) -> (Option<Client<'_>>, &[u8]) {
             seen |= set(&mut client, seen, key, value);
         }
         if end != Some(b' ') {
+            client.line = text.get(..text.len() - after.len()).unwrap_or_default();
             return ((client.id.0 > 0).then_some(client), after);
         }
         rest = after;
@@ -181,6 +182,7 @@ mod tests {
     #[test]
     fn every_field_lands_in_its_place() {
         let client = Client {
+            line: REDIS_7_0,
             id: ClientId(3),
             addr: b"127.0.0.1:38710",
             laddr: b"127.0.0.1:6379",
@@ -214,6 +216,7 @@ mod tests {
         };
         assert_eq!(parse(REDIS_7_0), Some(client));
         let client = Client {
+            line: VALKEY_8,
             addr: b"[::1]:1",
             laddr: b"[::1]:2",
             flags: b"xO",
@@ -273,7 +276,14 @@ mod tests {
         let client =
             parse(b"id=1 fd=99999999999 db=-1 qbuf=1x obl=1: oll=1/ resp=300 age=18446744073709551616")
                 .unwrap();
-        assert_eq!(client, Client::unknown(ClientId(1)));
+        let unknown = Client::unknown(ClientId(1));
+        assert_eq!(
+            client,
+            Client {
+                line: client.line,
+                ..unknown
+            }
+        );
     }
 
     #[test]
@@ -323,13 +333,14 @@ mod tests {
                 &texts[..] else { unreachable!() };
             let [age_s, idle_s, sub, psub, ssub, qbuf, qbuf_free, argv_mem, multi_mem, rbs,
                 obl, oll, omem, tot_mem] = counts[..] else { unreachable!() };
-            let client = Client {
-                id: ClientId(id), addr, laddr, fd, name, age_s, idle_s, flags, capa,
+            let mut client = Client {
+                line: b"", id: ClientId(id), addr, laddr, fd, name, age_s, idle_s, flags, capa,
                 db: Some(db), sub, psub, ssub, multi, watch, qbuf, qbuf_free, argv_mem,
                 multi_mem, rbs, obl, oll, omem, tot_mem, events, cmd, user, resp, lib_name,
                 lib_ver,
             };
             let line = printed(&client);
+            client.line = &line;
             prop_assert_eq!(parse(&line), Some(client));
         }
     }

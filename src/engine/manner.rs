@@ -139,6 +139,7 @@ mod tests {
                 client,
                 unread: Some(0),
                 unacked,
+                received: None,
             };
             assert_eq!(
                 manner(&seen, tls, &around, over),

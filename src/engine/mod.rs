@@ -16,6 +16,7 @@ pub mod journal;
 pub mod limit;
 pub mod manner;
 pub mod percent;
+pub mod prefetch;
 pub mod quiet;
 pub mod reaper;
 pub mod recheck;

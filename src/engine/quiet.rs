@@ -3,6 +3,7 @@
 //! Only judges what the shell saw; must not know limits or grace.
 
 use super::client::Client;
+use super::time::Micros;
 
 /// What the shell saw of one connection: the server's own line, and its socket.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,16 @@ pub struct Seen<'a> {
     /// Bytes sent that the peer's kernel has not acknowledged, or over a unix socket that the peer
     /// has not read (SIOCOUTQ); `None` where the kernel can't say.
     pub unacked: Option<u64>,
+    /// `None` where the kernel can't say (it can over TCP only), or was not asked.
+    pub received: Option<Received>,
+}
+
+/// What a client has sent so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub bytes: u64,
+    /// When the last of it came, within some milliseconds.
+    pub last: Micros,
 }
 
 /// What is under way on a connection.
@@ -131,6 +142,7 @@ mod tests {
                 client,
                 unread,
                 unacked: Some(0),
+                received: None,
             };
             assert_eq!(Activity::of(&seen, false), expected, "{line} unread {unread:?}");
             assert_eq!(Activity::of(&seen, true), Transaction, "watching: {line}");

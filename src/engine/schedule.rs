@@ -40,6 +40,24 @@ impl Schedule {
         None
     }
 
+    /// The next live moments up to `near`, `most` of them, without taking them.
+    pub fn peek_many(
+        &mut self,
+        near: Micros,
+        most: usize,
+        is_live: impl Fn(Micros, ClientId) -> bool,
+    ) -> Vec<ClientId> {
+        let mut found = Vec::new();
+        while found.len() < most {
+            match self.pop_due(near, &is_live) {
+                Some(moment) => found.push(moment),
+                None => break,
+            }
+        }
+        self.heap.extend(found.iter().copied().map(Reverse));
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Takes the next live moment if it is not after `now`.
     pub fn pop_due(
         &mut self,
@@ -100,6 +118,20 @@ mod tests {
         }
         assert_eq!(due, [2, 3, 4]);
         assert_eq!(schedule.peek(|_, _| true), Some((Micros(30), ClientId(1))));
+    }
+
+    #[test]
+    fn moments_that_are_only_peeked_at_stay() {
+        let mut schedule = schedule(&[(30, 1), (10, 3), (10, 2), (20, 4), (15, 5)]);
+        let is_live = |_: Micros, id: ClientId| id != ClientId(5);
+        let ids = |ids: &[u64]| ids.iter().copied().map(ClientId).collect::<Vec<_>>();
+        assert_eq!(schedule.peek_many(Micros(20), 9, is_live), ids(&[2, 3, 4]));
+        assert_eq!(schedule.peek_many(Micros(20), 2, is_live), ids(&[2, 3]));
+        assert_eq!(schedule.peek_many(Micros(9), 2, is_live), []);
+        assert_eq!(
+            schedule.pop_due(Micros(20), is_live),
+            Some((Micros(10), ClientId(2)))
+        );
     }
 
     #[test]

@@ -5,8 +5,10 @@ use super::state::{self, State};
 use super::{clock, log, look};
 use crate::engine::client::Client;
 use crate::engine::info_line;
+use crate::engine::journal::How;
 use crate::engine::manner::{Manner, Surroundings};
-use crate::engine::reaper::{Closing, Plan};
+use crate::engine::prefetch::Line;
+use crate::engine::reaper::{Closing, Plan, Reaper};
 use crate::engine::time::Micros;
 
 /// Redis 7.2, with which Valkey says to be compatible: from here on a server with a child shuts down
@@ -22,6 +24,17 @@ pub fn carry_out(ctx: Context, now: Micros) {
         return;
     }
     let began = clock::worked_us();
+    let known: Vec<(&Line, Client)> = plan
+        .known
+        .iter()
+        .filter_map(|line| Some((line, info_line::parse(&line.text)?)))
+        .collect();
+    close_those(ctx, now, known, |reaper, (line, client), around| {
+        let seen = look::seen(client, true);
+        let closing = reaper.judge_known(now, line, &seen, around)?;
+        Some((client, closing))
+    });
+    let asking = clock::worked_us();
     state::with(|state| {
         let has_input = |fd| ffi::socket::unread(fd).is_some_and(|bytes| bytes > 0);
         for (id, fd) in state.reaper.put_off_the_busy(now, &mut plan, has_input) {
@@ -31,22 +44,22 @@ pub fn carry_out(ctx: Context, now: Micros) {
     identify(ctx, now, &plan);
     let mut asked = clock::worked_us();
     if !plan.look.is_empty() {
-        let Some(reply) = look::clients(ctx, &plan.look) else {
+        let Some(reply) = look::clients(ctx, plan.look.iter().chain(&plan.ahead)) else {
             state::with(|state| state.reaper.look_failed(now, &plan));
             return;
         };
         asked = clock::worked_us();
-        let closings = judge(ctx, now, reply.text().unwrap_or_default());
-        let is_verbose = !closings.is_empty() && is_verbose(ctx, now);
-        for (client, closing) in &closings {
-            if close(ctx, now, client, closing) && is_verbose {
-                log::evicted(client, closing);
-            }
-        }
+        let lines = info_line::lines(reply.text().unwrap_or_default());
+        close_those(ctx, now, lines, |reaper, client, around| {
+            let seen = look::seen(client, plan.may_keep());
+            let closing = reaper.judge(now, &seen, around)?;
+            Some((client, closing))
+        });
     }
-    let closed = clock::worked_us();
+    let done = clock::worked_us();
     state::with(|state| {
-        let (asked_us, other_us) = (asked.saturating_sub(began), closed.saturating_sub(asked));
+        let asked_us = asked.saturating_sub(asking);
+        let other_us = done.saturating_sub(began).saturating_sub(asked_us);
         state.reaper.carried_out(now, &plan, asked_us, other_us);
     });
 }
@@ -72,7 +85,17 @@ fn identify(ctx: Context, now: Micros, plan: &Plan) {
     }
 }
 
-fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Closing)> {
+/// Has `judge` say which of `those` are to be closed, and how, and closes them.
+fn close_those<'a, T>(
+    ctx: Context,
+    now: Micros,
+    those: impl IntoIterator<Item = T>,
+    judge: impl Fn(&mut Reaper, T, &Surroundings) -> Option<(Client<'a>, Closing)>,
+) {
+    let mut those = those.into_iter().peekable();
+    if those.peek().is_none() {
+        return;
+    }
     let ends_despite_child = ffi::server_version() >= SHUTS_BOTH_HALVES_SINCE;
     let mut around = Surroundings {
         wall_ms: clock::wall_ms(),
@@ -87,8 +110,8 @@ fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Clo
         around.linger_room = state.linger.room();
         around.can_deafen = state.linger.can_deafen();
         let mut closings = Vec::new();
-        for client in info_line::lines(lines) {
-            if let Some(closing) = state.reaper.judge(now, &look::seen(client), &around) {
+        for one in those {
+            if let Some((client, closing)) = judge(&mut state.reaper, one, &around) {
                 if closing.manner.lingers() {
                     around.linger_room = around.linger_room.saturating_sub(1);
                 }
@@ -96,11 +119,17 @@ fn judge<'a>(ctx: Context, now: Micros, lines: &'a [u8]) -> Vec<(Client<'a>, Clo
             }
         }
         for _ in would_evict..state.reaper.tally.would_evict {
-            state.summary.add(crate::engine::journal::How::DryRun);
+            state.summary.add(How::DryRun);
         }
         closings
     };
-    state::with(work).unwrap_or_default()
+    let closings = state::with(work).unwrap_or_default();
+    let is_verbose = !closings.is_empty() && is_verbose(ctx, now);
+    for (client, closing) in &closings {
+        if close(ctx, now, client, closing) && is_verbose {
+            log::evicted(client, closing);
+        }
+    }
 }
 
 /// Whether it is being closed.

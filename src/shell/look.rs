@@ -1,14 +1,16 @@
 //! Look: what the server and the kernel know of connections, by CLIENT LIST, FIONREAD and SIOCOUTQ.
 
+use super::clock;
 use super::ffi::call::{call, Reply};
 use super::ffi::{socket, text, Context};
 use crate::engine::client::{Client, ClientId};
-use crate::engine::quiet::Seen;
+use crate::engine::quiet::{Received, Seen};
+use crate::engine::time::Millis;
 
 /// The lines of these connections; those that are gone are left out. `None` when the server won't be
 /// asked now.
-pub fn clients(ctx: Context, ids: &[ClientId]) -> Option<Reply> {
-    let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+pub fn clients<'a>(ctx: Context, ids: impl IntoIterator<Item = &'a ClientId>) -> Option<Reply> {
+    let numbers: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
     let mut words: Vec<&[u8]> = vec![b"LIST", b"ID"];
     words.extend(numbers.iter().map(|number| number.as_bytes()));
     call(ctx, c"CLIENT", &words).filter(|reply| reply.text().is_some())
@@ -19,13 +21,20 @@ pub fn all_clients(ctx: Context) -> Option<Reply> {
     call(ctx, c"CLIENT", &[b"LIST"]).filter(|reply| reply.text().is_some())
 }
 
-/// The socket of a connection beside its line.
-pub fn seen(client: Client<'_>) -> Seen<'_> {
+/// The socket of a connection beside its line; what it has received is asked for if `received`.
+pub fn seen(client: Client<'_>, received: bool) -> Seen<'_> {
     Seen {
         client,
+        received: if received { socket_received(&client) } else { None },
         unread: socket::unread(client.fd),
         unacked: socket::unacked(client.fd),
     }
+}
+
+fn socket_received(client: &Client) -> Option<Received> {
+    let (bytes, ago_ms) = socket::received(client.fd)?;
+    let last = clock::now().minus(Millis(ago_ms));
+    Some(Received { bytes, last })
 }
 
 /// User and name, without CLIENT LIST: two lookups by id.

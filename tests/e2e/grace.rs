@@ -74,6 +74,66 @@ fn a_busy_connection_is_left_until_it_is_quiet(on: &'static str) {
     }
 }
 
+on_servers!(
+    ALL,
+    alone,
+    what_is_begun_just_before_the_limit_is_left_until_it_is_over
+);
+/// When the first is due, the server is asked for those as well that follow soon. What these begin
+/// after that and before their own limits has to be seen all the same.
+fn what_is_begun_just_before_the_limit_is_left_until_it_is_over(on: &'static str) {
+    let cases: [(&[u8], &[u8]); 4] = [
+        (b"MULTI\r\nINCR a\r\n", b"EXEC\r\n"),
+        (b"WATCH w\r\n", b"UNWATCH\r\n"),
+        (b"BLPOP list 0\r\n", b""),
+        (b"*2\r\n$4\r\nINCR\r\n$1\r\n", b"n\r\n"),
+    ];
+    let server = Setup::of(on).module("maxage 700 grace 1h").start();
+    let mut admin = server.admin();
+    // The first's limit must not be soon after this one's.
+    std::thread::sleep(ms(400));
+    let mut first = server.client();
+    std::thread::sleep(ms(80));
+    let mut idle = server.client();
+    std::thread::sleep(ms(80));
+    let mut conns = server.clients(cases.len());
+    first.ends();
+    for (conn, (begin, _)) in conns.iter_mut().zip(cases) {
+        conn.send_bytes(begin).expect("sent before its limit");
+    }
+    let asked = asked_for_clients(&mut admin);
+    idle.ends();
+    assert_eq!(
+        asked_for_clients(&mut admin),
+        asked,
+        "asked together with the first"
+    );
+    wait_for_figure(&mut admin, "draining_connections", cases.len() as i64);
+    std::thread::sleep(ms(300));
+    assert_eq!(figures(&mut admin, HOW), [2, 0, 0]);
+    admin.ok("LPUSH list x");
+    for (conn, (begin, end)) in conns.iter_mut().zip(cases) {
+        conn.send_bytes(end).expect("sent");
+        let title = String::from_utf8_lossy(begin);
+        while let Ok(value) = conn.reply() {
+            assert!(!value.is_error(), "{title}: {value:?}");
+        }
+    }
+    assert_eq!(admin.run("GET a"), Value::Text("1".into()));
+    assert_eq!(admin.run("GET n"), Value::Text("1".into()));
+    assert_eq!(figures(&mut admin, HOW), [6, 0, 0]);
+}
+
+/// How often anybody has called CLIENT LIST.
+fn asked_for_clients(admin: &mut Conn) -> String {
+    let stats = admin.ok("INFO commandstats").text();
+    let line = stats
+        .lines()
+        .find(|line| line.starts_with("cmdstat_client|list:"));
+    let calls = line.and_then(|line| line.split(',').next());
+    calls.expect("it has been called").to_string()
+}
+
 on_servers!(FIVE, beside, a_large_reply_arrives_whole);
 fn a_large_reply_arrives_whole(on: &'static str) {
     const SIZE: usize = 50_000_000;

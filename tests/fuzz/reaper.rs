@@ -3,9 +3,10 @@
 
 use crate::engine::client::{Client, ClientId};
 use crate::engine::drains::Reach;
+use crate::engine::info_line;
 use crate::engine::manner::Surroundings;
-use crate::engine::quiet::Seen;
-use crate::engine::reaper::{Order, Reaper};
+use crate::engine::quiet::{Received, Seen};
+use crate::engine::reaper::{Closing, Order, Reaper};
 use crate::engine::settings::{Name, Settings};
 use crate::engine::time::{Micros, Millis};
 use crate::inputs::Inputs;
@@ -108,26 +109,49 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
         reaper.look_failed(now, &plan);
         return;
     }
-    for id in &plan.look {
-        let client = client(inputs, *id);
-        let seen = Seen {
-            client,
-            unread: [None, Some(0), Some(inputs.number())][inputs.below(3)],
-            unacked: [None, Some(0), Some(inputs.number())][inputs.below(3)],
+    for line in &plan.known {
+        let known = info_line::parse(&line.text).expect("as it was given");
+        let seen = seen(inputs, known);
+        let closing = reaper.judge_known(now, line, &seen, &around);
+        close(inputs, reaper, now, &known, closing);
+    }
+    for id in plan.look.iter().chain(&plan.ahead) {
+        let text = format!("id={id}");
+        let client = Client {
+            line: text.as_bytes(),
+            ..client(inputs, *id)
         };
-        if let Some(closing) = reaper.judge(now, &seen, &around) {
-            assert!(!client.has_flag(b'M'), "the link to the master");
-            match inputs.below(10) {
-                0 => reaper.not_closed(now, *id),
-                1 => reaper.disconnected(*id),
-                _ => {
-                    reaper.closed(now, &client, &closing, inputs.number());
-                    reaper.disconnected(*id);
-                }
-            }
-        }
+        let closing = reaper.judge(now, &seen(inputs, client), &around);
+        close(inputs, reaper, now, &client, closing);
     }
     // Eleven days, in microseconds, for one round of work.
     let (look, close) = (inputs.number().min(1 << 40), inputs.number().min(1 << 40));
     reaper.carried_out(now, &plan, look, close);
+}
+
+fn seen<'a>(inputs: &mut Inputs, client: Client<'a>) -> Seen<'a> {
+    Seen {
+        client,
+        unread: [None, Some(0), Some(0), Some(inputs.number())][inputs.below(4)],
+        unacked: [None, Some(0), Some(0), Some(inputs.number())][inputs.below(4)],
+        received: inputs.chance(70).then(|| Received {
+            bytes: inputs.below(2) as u64,
+            last: Micros([0, inputs.number()][inputs.below(2)]),
+        }),
+    }
+}
+
+fn close(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros, client: &Client, closing: Option<Closing>) {
+    let Some(closing) = closing else {
+        return;
+    };
+    assert!(!client.has_flag(b'M'), "the link to the master");
+    match inputs.below(10) {
+        0 => reaper.not_closed(now, client.id),
+        1 => reaper.disconnected(client.id),
+        _ => {
+            reaper.closed(now, client, &closing, inputs.number());
+            reaper.disconnected(client.id);
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Judge: what to do with a connection that was looked at.
 
 use super::{Held, Reaper};
+use crate::engine::budget::BATCH;
 use crate::engine::client::{Client, ClientId, ClientType};
 use crate::engine::drains::{backoff, Drain, Reach};
 use crate::engine::identity;
 use crate::engine::journal::{Circumstances, How, Reason};
 use crate::engine::manner::{manner, Manner, Surroundings};
+use crate::engine::prefetch::Line;
 use crate::engine::quiet::{Activity, Seen};
 use crate::engine::registry::{Entry, State};
 use crate::engine::time::{Micros, Millis};
@@ -32,18 +34,46 @@ pub struct Closing {
 }
 
 impl Reaper {
-    /// What to do with a connection that was looked at; `None`: leave it.
+    /// What to do with a connection of [`Plan::known`](super::Plan::known), whose socket was just looked at.
+    pub fn judge_known(
+        &mut self,
+        now: Micros,
+        line: &Line,
+        seen: &Seen,
+        around: &Surroundings,
+    ) -> Option<Closing> {
+        if line.holds(seen) {
+            return self.judge(now, seen, around);
+        }
+        let id = seen.client.id;
+        if let Some((entry, State::Looking)) = self.registry.get_with_state(id) {
+            self.queue(id, entry.at);
+        }
+        None
+    }
+
+    /// What to do with a connection that the server told of; `None`: leave it.
     pub fn judge(&mut self, now: Micros, seen: &Seen, around: &Surroundings) -> Option<Closing> {
         let client = &seen.client;
         let id = client.id;
         let state = self.registry.state(id)?;
+        let watching = self.gauge.is_watching(client);
+        let activity = self.activity(seen, watching);
+        if matches!(
+            state,
+            State::Scheduled | State::Parked | State::Draining | State::Ready
+        ) {
+            if activity != Activity::Quiet || client.is_closing() || !self.prefetch.keep(now, seen) {
+                self.prefetch.keep_none(id);
+            }
+            return None;
+        }
         if !matches!(state, State::Looking | State::Rechecking) {
             return None;
         }
         let entry = self.registry.get_mut(id)?;
         entry.identity = identity::fingerprint(client.user, client.name);
         let entry = *entry;
-        let watching = self.gauge.is_watching(client);
         if client.is_closing() {
             self.park(id, Micros::NEVER);
             return None;
@@ -98,7 +128,6 @@ impl Reaper {
             .map(|(since, c)| since.plus(c.grace));
         let end = age_end.into_iter().chain(command_end).min().unwrap_or(now);
         let over = now >= end && !around.paused;
-        let activity = self.activity(seen, watching);
         let how = match activity {
             Activity::Quiet => Some(How::Quiet),
             Activity::Blocked if over => Some(How::Blocked),
@@ -124,14 +153,20 @@ impl Reaper {
             return None;
         };
         let paced = by_command && drain.command.is_some_and(|command| command.paced);
+        let is_held = !paced && self.may_close == 0;
+        if is_held {
+            self.rate_held_until = now;
+        }
+        // Where a look is for many at once, those whose lines will last take turns.
+        let waits = is_held || self.closings >= BATCH;
+        if waits && (how == How::Quiet && self.prefetch.keep(now, seen) || is_held) {
+            self.queue(id, drain.due_since.unwrap_or(now));
+            return None;
+        }
         if !paced {
-            if self.may_close == 0 {
-                self.rate_held_until = now;
-                self.queue(id, drain.due_since.unwrap_or(now));
-                return None;
-            }
             self.may_close -= 1;
         }
+        self.closings += 1;
         let due_since = drain.due_since.unwrap_or(now);
         let planned = first_look && !by_command && entry.at == age_due;
         let held_up = age_due.max(self.limits_since) <= self.rate_held_until;

@@ -26,6 +26,7 @@ use super::budget::{Pace, Rate};
 use super::client::{Client, ClientId};
 use super::drains::{Drain, Drains};
 use super::journal::Journal;
+use super::prefetch::Prefetch;
 use super::quiet::WatchGauge;
 use super::recheck::Recheck;
 use super::registry::{Entry, Registry, State};
@@ -66,6 +67,9 @@ pub struct Reaper {
     rate: Rate,
     /// How many `rate` lets go in the current round.
     may_close: usize,
+    /// How many have been closed in it.
+    closings: usize,
+    prefetch: Prefetch,
     /// Whoever was due up to here may have been held up by `rate`.
     rate_held_until: Micros,
     pace: Pace,
@@ -92,6 +96,8 @@ impl Reaper {
             backlog: BTreeSet::new(),
             rate: Rate::new(settings.rate),
             may_close: 0,
+            closings: 0,
+            prefetch: Prefetch::default(),
             rate_held_until: Micros(0),
             pace: Pace::default(),
             recheck: Recheck::default(),
@@ -148,6 +154,9 @@ impl Reaper {
             if !self.own.is_empty() {
                 self.own.remove(&id);
             }
+            if !self.prefetch.is_empty() {
+                self.prefetch.take(Micros::NEVER, id);
+            }
         }
     }
 
@@ -203,6 +212,7 @@ impl Reaper {
         self.registry.forget_states();
         self.schedule.clear();
         self.backlog.clear();
+        self.prefetch.clear();
         self.recheck = Recheck::default();
         for id in self.own.keys().copied().collect::<Vec<_>>() {
             self.plan_anew(id);

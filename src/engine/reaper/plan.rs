@@ -1,15 +1,18 @@
 //! Plan: when to wake, and whom to look at then.
 
 use super::Reaper;
+use crate::engine::budget::BATCH;
 use crate::engine::client::ClientId;
 use crate::engine::drains::backoff;
 use crate::engine::identity;
+use crate::engine::prefetch::Line;
 use crate::engine::recheck::Kind;
 use crate::engine::registry::State;
 use crate::engine::time::{Micros, Millis};
 
-/// Connections this close to their limit get their exact moment, several at a time.
-const HORIZON: Millis = Millis(50);
+/// Connections this close to their limit get their exact moment, several at a time, and are asked for
+/// together with those that are due.
+const HORIZON: Millis = Millis(200);
 /// At most so many change their place in one tick, however many are due.
 const MOVES: usize = 512;
 /// At most so many connections are passed over in search of those to recheck.
@@ -26,15 +29,26 @@ const GATE_AGAIN_US: u64 = 1_000_000;
 /// What the shell is to look at now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// Each by its socket, and the line that an earlier look has told.
+    pub known: Vec<Line>,
     /// Each by its line of CLIENT LIST and its socket.
     pub look: Vec<ClientId>,
+    /// Likewise, in the same go, though it is not their turn yet.
+    pub ahead: Vec<ClientId>,
+    /// How many of `look` are past their limit.
+    due: usize,
     /// Each by user and name only.
     pub identify: Vec<ClientId>,
 }
 
 impl Plan {
     pub fn is_empty(&self) -> bool {
-        self.look.is_empty() && self.identify.is_empty()
+        self.known.is_empty() && self.look.is_empty() && self.identify.is_empty()
+    }
+
+    /// Whether lines may be kept for later: what came in on a socket so far matters then.
+    pub fn may_keep(&self) -> bool {
+        !self.ahead.is_empty() || self.due > BATCH
     }
 }
 
@@ -49,8 +63,14 @@ impl Reaper {
             .peek(Self::is_live(&self.registry))
             .map(|(at, _)| at);
         let young = self.next_young();
-        let drains = self.drains.next_look().map(|at| at.max(self.pace.next(now)));
-        let backlog = (!self.backlog.is_empty()).then(|| self.rate.next(now).max(self.pace.next(now)));
+        let drains = self
+            .drains
+            .next_look()
+            .map(|(at, id)| at.max(self.next_turn(now, [id])));
+        let backlog = (!self.backlog.is_empty()).then(|| {
+            let first = self.backlog.iter().take(self.pace.batch()).map(|(_, id)| *id);
+            self.rate.next(now).max(self.next_turn(now, first))
+        });
         let recheck = self.is_recheck_wanted().then(|| {
             let (_, at) = self.recheck.next(self.identity_wanted());
             at.max(self.pace.next(now))
@@ -59,6 +79,19 @@ impl Reaper {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When the first of `ids` may have its turn.
+    fn next_turn(&self, now: Micros, ids: impl IntoIterator<Item = ClientId>) -> Micros {
+        let look = self.pace.next(now);
+        if look <= now || self.prefetch.is_empty() {
+            return look;
+        }
+        if ids.into_iter().any(|id| self.prefetch.has(now, id)) {
+            look.min(self.pace.next_closing(now))
+        } else {
+            look
+        }
     }
 
     fn next_young(&self) -> Option<Micros> {
@@ -77,13 +110,16 @@ impl Reaper {
         }
         self.advance_cursor(now);
         self.queue_the_due(now);
-        if !self.pace.may_look(now) {
+        self.closings = 0;
+        if self.pace.next_closing(now) > now {
             return plan;
         }
-        let batch = self.pace.batch();
-        self.take_paced_drains(now, batch, &mut plan);
-        self.take_backlog(now, batch, &mut plan);
-        self.take_rechecks(now, &mut plan);
+        self.take_paced_drains(now, &mut plan);
+        self.take_backlog(now, &mut plan);
+        if self.pace.may_look(now) {
+            self.take_rechecks(now, &mut plan);
+            self.look_ahead(now, &mut plan);
+        }
         plan
     }
 
@@ -120,48 +156,98 @@ impl Reaper {
     }
 
     /// Drains whose look is due: those that OVER paces are looked at, the others queue for `rate`.
-    fn take_paced_drains(&mut self, now: Micros, batch: usize, plan: &mut Plan) {
+    fn take_paced_drains(&mut self, now: Micros, plan: &mut Plan) {
+        let batch = self.pace.batch();
         for _ in 0..MOVES {
-            if plan.look.len() >= batch {
+            if plan.look.len().max(plan.known.len()) >= batch {
                 break;
             }
             let Some((id, drain)) = self.drains.pop_due(now) else {
                 break;
             };
             let paced = drain.command.is_some_and(|c| c.paced && c.start <= now);
-            if paced {
-                self.set_state(id, State::Looking, drain.next_look);
+            if !paced {
+                self.queue(id, drain.due_since.unwrap_or(drain.next_look));
+                continue;
+            }
+            if let Some(line) = self.prefetch.take(now, id) {
+                plan.known.push(line);
+            } else if self.pace.may_look(now) {
                 plan.look.push(id);
             } else {
-                self.queue(id, drain.due_since.unwrap_or(drain.next_look));
+                self.drains.put(id, drain);
+                break;
             }
+            self.set_state(id, State::Looking, drain.next_look);
         }
     }
 
-    fn take_backlog(&mut self, now: Micros, batch: usize, plan: &mut Plan) {
+    fn take_backlog(&mut self, now: Micros, plan: &mut Plan) {
         if self.backlog.is_empty() {
             return;
         }
         let allowance = self.rate.allowance(now) as usize;
         self.may_close = allowance;
-        // Where a look costs the same for one and for many, those whom rules turn out to exempt need not wait
-        // for `rate`.
-        let wanted = match allowance {
-            0 => 0,
-            _ if self.pace.looks_are_dear() => batch,
-            _ => batch.min(allowance),
-        };
-        let room = wanted.saturating_sub(plan.look.len());
-        for _ in 0..room {
-            let Some((place, id)) = self.backlog.pop_first() else {
-                break;
-            };
-            self.set_state(id, State::Looking, place);
-            plan.look.push(id);
+        let batch = self.pace.batch();
+        let most = allowance.min(BATCH);
+        let taken = plan.look.len() + plan.known.len();
+        let first: Vec<(Micros, ClientId)> = self.backlog.iter().take(batch).copied().collect();
+        for (place, id) in &first {
+            if plan.known.len() >= most || !self.prefetch.has(now, *id) {
+                continue;
+            }
+            plan.known.extend(self.prefetch.take(now, *id));
+            self.set_state(*id, State::Looking, *place);
         }
-        if room >= allowance && !self.backlog.is_empty() {
+        let known = plan.known.len();
+        if known < most && self.pace.may_look(now) {
+            // Where a look costs the same for one and for many, those whom rules turn out to exempt need not
+            // wait for `rate`.
+            let wanted = if self.pace.looks_are_dear() {
+                batch
+            } else {
+                batch.min(most).saturating_sub(known)
+            };
+            for (place, id) in first {
+                if plan.look.len() >= wanted {
+                    break;
+                }
+                if self.registry.state(id) == Some(State::Ready) {
+                    self.prefetch.take(now, id);
+                    self.set_state(id, State::Looking, place);
+                    plan.look.push(id);
+                }
+            }
+            plan.due = plan.look.len();
+        }
+        if plan.look.len() + plan.known.len() - taken >= allowance && !self.backlog.is_empty() {
             self.rate_held_until = now;
         }
+    }
+
+    /// A look that there is anyway takes those along whose turn comes next.
+    fn look_ahead(&mut self, now: Micros, plan: &mut Plan) {
+        if plan.look.is_empty() || self.pace.looks_stall() {
+            return;
+        }
+        let asked_for = self.prefetch.len();
+        let room = self.pace.batch().saturating_sub(plan.look.len() + asked_for);
+        if room == 0 {
+            return;
+        }
+        let near = now.plus(HORIZON);
+        let most = room + asked_for;
+        let held_up = self.backlog.iter().take(most).map(|(_, id)| *id);
+        let mut next: Vec<ClientId> = held_up.chain(self.drains.next_paced(near, most)).collect();
+        if next.len() < most {
+            let soon = self
+                .schedule
+                .peek_many(near, most - next.len(), Self::is_live(&self.registry));
+            next.extend(soon);
+        }
+        next.retain(|id| !self.prefetch.was_asked_for(*id));
+        next.truncate(room);
+        plan.ahead = next;
     }
 
     pub(super) fn identity_wanted(&self) -> bool {
@@ -284,11 +370,15 @@ impl Reaper {
     /// A plan was carried out: the server was asked for `asked_us`, and judging and closing took
     /// `other_us`.
     pub fn carried_out(&mut self, now: Micros, plan: &Plan, asked_us: u64, other_us: u64) {
-        if !plan.look.is_empty() {
+        if !plan.look.is_empty() || !plan.known.is_empty() {
             self.tally.swept(asked_us + other_us);
         }
+        let asked_for = match plan.look.len() {
+            0 => 0,
+            due => due + plan.ahead.len(),
+        };
         self.pace
-            .spend(now, plan.look.len(), self.registry.len(), asked_us, other_us);
+            .spend(now, asked_for, self.registry.len(), asked_us, other_us);
         let mut rechecked = 0;
         for id in &plan.look {
             // Not in the reply: it is gone, and its event was missed or is on its way.
@@ -299,7 +389,7 @@ impl Reaper {
             }
         }
         // What is looked at in one go shares its price.
-        let share = match plan.look.len() {
+        let share = match asked_for {
             0 => asked_us,
             all => (asked_us + other_us) * rechecked / all as u64,
         };

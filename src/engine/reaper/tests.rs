@@ -1,12 +1,13 @@
 //! The reaper in a made-up world: time stands still unless moved, and connections are what the test says.
 
 use super::*;
+use crate::engine::budget::BATCH;
 use crate::engine::drains::Reach;
 use crate::engine::info_line;
 use crate::engine::jitter;
 use crate::engine::journal::How;
 use crate::engine::manner::Surroundings;
-use crate::engine::quiet::Seen;
+use crate::engine::quiet::{Received, Seen};
 use crate::engine::settings::Name;
 use proptest::prelude::*;
 
@@ -44,6 +45,8 @@ struct Peer {
     own: u64,
     /// When `is` or `user` last changed.
     changed: u64,
+    /// Bytes that it has sent: nothing about it changes without.
+    sent: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +69,13 @@ struct World {
     gone: Vec<Gone>,
     paused: bool,
     next_id: u64,
+    /// How many of those gone were closed by a line that was kept.
+    known: usize,
+    /// How often the server was asked, and what it takes each time.
+    looks: usize,
+    look_us: u64,
+    /// The most that were closed in one round.
+    most_at_once: usize,
 }
 
 fn us(ms: u64) -> Micros {
@@ -88,6 +98,10 @@ impl World {
             gone: Vec::new(),
             paused: false,
             next_id: 1,
+            known: 0,
+            looks: 0,
+            look_us: 0,
+            most_at_once: 0,
         }
     }
 
@@ -100,6 +114,7 @@ impl World {
             user,
             own: 0,
             changed: self.now,
+            sent: 0,
         };
         self.peers.insert(id, peer);
         self.reaper.connected(us(self.now), ClientId(id), false);
@@ -116,20 +131,33 @@ impl World {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.is = is;
             peer.changed = self.now;
+            peer.sent += 1;
         }
     }
 
     /// As the shell does.
     fn carry_out(&mut self) {
         let now = us(self.now);
+        let before = self.gone.len();
         let plan = self.reaper.tick(now);
         for id in &plan.identify {
             if let Some(peer) = self.peers.get(&id.0) {
                 self.reaper.identified(now, *id, peer.user.as_bytes(), b"");
             }
         }
-        for id in &plan.look {
-            let Some(peer) = self.peers.get(&id.0) else {
+        for line in &plan.known {
+            let known = info_line::parse(&line.text).unwrap();
+            let Some(peer) = self.peers.get(&known.id.0).cloned() else {
+                continue;
+            };
+            let seen = self.seen(&peer, known);
+            let closing = self.reaper.judge_known(now, line, &seen, &self.around());
+            self.known += usize::from(closing.is_some());
+            self.close(known, closing);
+        }
+        self.looks += usize::from(!plan.look.is_empty());
+        for id in plan.look.iter().chain(&plan.ahead) {
+            let Some(peer) = self.peers.get(&id.0).cloned() else {
                 continue;
             };
             let line = format!(
@@ -138,30 +166,49 @@ impl World {
                 peer.is.line()
             );
             let client = info_line::parse(line.as_bytes()).unwrap();
-            let seen = Seen {
-                client,
-                unread: Some(0),
-                unacked: Some(0),
-            };
-            let around = Surroundings {
-                paused: self.paused,
-                linger_room: 9,
-                ..Surroundings::default()
-            };
-            if let Some(closing) = self.reaper.judge(now, &seen, &around) {
-                self.reaper.closed(now, &client, &closing, 0);
-                let reason = closing.reason.to_string();
-                self.gone.push(Gone {
-                    id: id.0,
-                    at: self.now,
-                    how: closing.how,
-                    reason,
-                });
-                self.peers.remove(&id.0);
-                self.reaper.disconnected(*id);
-            }
+            let seen = self.seen(&peer, client);
+            let closing = self.reaper.judge(now, &seen, &self.around());
+            self.close(client, closing);
         }
-        self.reaper.carried_out(now, &plan, 0, 0);
+        self.most_at_once = self.most_at_once.max(self.gone.len() - before);
+        let asked_us = if plan.look.is_empty() { 0 } else { self.look_us };
+        self.reaper.carried_out(now, &plan, asked_us, 0);
+    }
+
+    /// Its line says what it was when it was asked for, its socket what it is.
+    fn seen<'a>(&self, peer: &Peer, client: Client<'a>) -> Seen<'a> {
+        Seen {
+            client,
+            unread: Some(0),
+            unacked: Some(0),
+            received: Some(Received {
+                bytes: peer.sent,
+                last: us(peer.changed),
+            }),
+        }
+    }
+
+    fn around(&self) -> Surroundings {
+        Surroundings {
+            paused: self.paused,
+            linger_room: 9,
+            ..Surroundings::default()
+        }
+    }
+
+    fn close(&mut self, client: Client, closing: Option<Closing>) {
+        let Some(closing) = closing else {
+            return;
+        };
+        self.reaper.closed(us(self.now), &client, &closing, 0);
+        self.gone.push(Gone {
+            id: client.id.0,
+            at: self.now,
+            how: closing.how,
+            reason: closing.reason.to_string(),
+        });
+        self.peers.remove(&client.id.0);
+        self.reaper.disconnected(client.id);
     }
 
     /// Moves time on by `ms`, waking the reaper when it asks for it.
@@ -261,6 +308,7 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
             client,
             unread: Some(9),
             unacked: Some(9),
+            received: None,
         };
         let (mut shut, mut gone) = (Vec::new(), None);
         while gone.is_none() {
@@ -278,6 +326,66 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
         assert_eq!(shut.len(), gates, "{line}: {shut:?}");
         assert!(shut.iter().all(|(_, at)| *at >= 1_100), "{line}: {shut:?}");
         assert_eq!(world.now - START, 2_500, "{line}: grace is kept");
+    }
+}
+
+#[test]
+fn those_that_are_due_soon_are_asked_for_together_and_go_at_their_own_limits() {
+    let mut world = World::new(&[(Name::Maxage, "1s")]);
+    for n in 0..32 {
+        world.connect(if n == 20 { Is::Subscriber } else { Is::Quiet }, "u");
+        world.pass(5);
+    }
+    world.pass(1_000);
+    let at: Vec<u64> = world.gone.iter().map(|gone| gone.at - START).collect();
+    let limits: Vec<u64> = (0..32).filter(|n| *n != 20).map(|n| 1_000 + n * 5).collect();
+    assert_eq!(at, limits);
+    // The first, and the one for which no line can be kept.
+    assert_eq!((world.known, world.looks), (30, 2));
+}
+
+#[test]
+fn one_that_sends_something_after_it_was_asked_for_is_asked_for_again() {
+    for (is, gone) in [
+        (Is::Quiet, true),
+        (Is::Multi, false),
+        (Is::Busy, false),
+        (Is::Subscriber, false),
+    ] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1h")]);
+        world.connect(Is::Quiet, "u");
+        world.pass(100);
+        let id = world.connect(Is::Quiet, "u");
+        world.pass(950);
+        assert_eq!((world.ids_gone(), world.looks), (vec![1], 1));
+        world.become_(id, is);
+        world.pass(100);
+        assert_eq!(world.ids_gone().contains(&id), gone, "{is:?}");
+        assert_eq!((world.known, world.looks > 1), (0, true), "{is:?}");
+    }
+}
+
+#[test]
+fn where_a_look_walks_all_clients_it_is_for_many_and_closings_are_few_at_a_time() {
+    for rate in ["0", "1000"] {
+        let mut world = World::new(&[(Name::Maxage, "0"), (Name::Rate, rate)]);
+        for _ in 0..3_000 {
+            world.connect(Is::Quiet, "u");
+        }
+        world.pass(1_000);
+        world.look_us = 420;
+        world.set(Name::Maxage, "1s");
+        world.pass(4_000);
+        assert_eq!(world.gone.len(), 3_000, "rate {rate}");
+        // A third less at least than with few at a time, though the last 600 are few enough for that.
+        let few_at_a_time = 3_000 / BATCH;
+        let looks = world.looks;
+        assert!(looks <= few_at_a_time * 2 / 3, "rate {rate}: {looks} looks");
+        assert!(
+            world.most_at_once <= BATCH,
+            "rate {rate}: {} at once",
+            world.most_at_once
+        );
     }
 }
 
@@ -504,6 +612,7 @@ fn a_connection_found_at_load_is_taken_for_as_young_as_it_can_be() {
                 user: "u",
                 own: 0,
                 changed: 0,
+                sent: 0,
             },
         );
         world.pass(0);
@@ -543,6 +652,7 @@ fn extremes_of_age_and_limit_neither_overflow_nor_evict() {
                 user: "u",
                 own: 0,
                 changed: 0,
+                sent: 0,
             },
         );
         world.next_id = 2;
@@ -661,6 +771,7 @@ proptest! {
                     let peer = world.peers.get_mut(&id).unwrap();
                     peer.user = user;
                     peer.changed = now;
+                    peer.sent += 1;
                 },
                 Step::Own(which, limit) => if let Some(id) = pick(which) {
                     world.peers.get_mut(&id).unwrap().own = limit;

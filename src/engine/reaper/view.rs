@@ -94,6 +94,7 @@ impl Reaper {
                 + self.drains.memory()
                 + self.backlog.len() * 32
                 + self.own.len() * 32
+                + self.prefetch.memory()
                 + self.journal.memory(),
         }
     }

@@ -52,6 +52,45 @@ pub fn unacked(fd: c_int) -> Option<u64> {
     pending(fd, libc::TIOCOUTQ as c_ulong)
 }
 
+/// How `struct tcp_info` of the kernel's include/uapi/linux/tcp.h begins, since 4.1.
+#[repr(C)]
+struct TcpInfo {
+    small: [u8; 8],
+    before: [u32; 11],
+    last_data_recv: u32,
+    between: [u32; 12],
+    rates: [u64; 2],
+    bytes_acked: u64,
+    bytes_received: u64,
+}
+
+fn option<T>(fd: c_int, level: c_int, name: c_int, mut value: T) -> Option<T> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: a valid place and its length; all types asked for are plain numbers, for which any bytes do.
+    let answer = unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) };
+    (answer == 0 && len as usize == size_of::<T>()).then_some(value)
+}
+
+/// Bytes that have come in over TCP so far, read or not, and how many milliseconds ago the last of them came,
+/// by the kernel's ticks. `None` for what is not plain TCP: of multipath TCP the kernel tells of one path.
+pub fn received(fd: c_int) -> Option<(u64, u64)> {
+    let protocol: c_int = option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL, 0)?;
+    if protocol != libc::IPPROTO_TCP {
+        return None;
+    }
+    let empty = TcpInfo {
+        small: [0; 8],
+        before: [0; 11],
+        last_data_recv: 0,
+        between: [0; 12],
+        rates: [0; 2],
+        bytes_acked: 0,
+        bytes_received: 0,
+    };
+    let info = option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, empty)?;
+    Some((info.bytes_received, u64::from(info.last_data_recv)))
+}
+
 /// A duplicate of `fd` at the first free number from `lowest` on.
 pub fn duplicate(fd: c_int, lowest: c_int) -> Option<c_int> {
     if fd < 0 {
@@ -146,19 +185,7 @@ pub fn is_closed(fd: c_int) -> bool {
     /// `TCP_CLOSE` of the kernel's include/net/tcp_states.h.
     const CLOSED: u8 = 7;
     // The first byte of `struct tcp_info` is the state, and as much as is asked for is given.
-    let mut state = 0_u8;
-    let mut len = size_of::<u8>() as libc::socklen_t;
-    // SAFETY: a valid place and its length.
-    let answer = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut state).cast(),
-            &raw mut len,
-        )
-    };
-    answer != 0 || state == CLOSED
+    option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, 0_u8).is_none_or(|state| state == CLOSED)
 }
 
 /// Closes a descriptor of our own.
