@@ -15,23 +15,16 @@ const LIMIT_MS: u64 = 1_000;
 enum Way {
     ClientLeaves,
     ClientKill,
-    /// Idle for more than a second: shut down and closed.
-    ConnageIdle,
-    /// Answered just now: a duplicate lingers.
-    ConnageLingers,
+    Connage,
 }
 
-const WAYS: [Way; 4] = [
-    Way::ClientLeaves,
-    Way::ClientKill,
-    Way::ConnageIdle,
-    Way::ConnageLingers,
-];
+const WAYS: [Way; 3] = [Way::ClientLeaves, Way::ClientKill, Way::Connage];
 
-/// CPU of the main thread for each connection, in µs.
-fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> f64 {
+/// CPU of the main thread for each connection, in µs. They have been idle for more than a second, and are
+/// simply closed, or were `answered` just now: then a duplicate lingers.
+fn run(setup: &Setup, unix: bool, many: usize, answered: bool, way: Way) -> f64 {
     let mut setup = setup.clone().max_clients(2 * many);
-    if matches!(way, Way::ConnageIdle | Way::ConnageLingers) {
+    if way == Way::Connage {
         setup = setup.module("rate 0");
     }
     let server = setup.start();
@@ -39,9 +32,10 @@ fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> f64 {
     let mut crowd = Crowd::new(Address::of(&server, unix));
     crowd.fill(many);
     clock::sleep_until(clock::now() + (LIMIT_MS + 1_600) * MS);
-    if way == Way::ConnageLingers {
+    if answered {
         crowd.ask_all();
     }
+    crowd.never_sleeps = true;
     let before = server.main_thread_ns();
     match way {
         Way::ClientLeaves => crowd.leave(),
@@ -49,7 +43,7 @@ fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> f64 {
             let killed = admin.ask("CLIENT KILL TYPE normal SKIPME yes");
             assert_eq!(killed.text(), many.to_string());
         }
-        Way::ConnageIdle | Way::ConnageLingers => {
+        Way::Connage => {
             admin.ask(&format!("CONFIG SET connage.maxage {LIMIT_MS}"));
         }
     }
@@ -63,25 +57,31 @@ fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> f64 {
 
 pub fn measure(plan: &Plan, setup: &Setup, report: &mut Report) {
     let many = if plan.quick { 2_000 } else { 5_000 };
-    for unix in [false, true] {
+    for (unix, answered) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut rounds = WAYS.map(|_| Rounds::default());
         for _ in 0..plan.rounds {
             for (way, rounds) in WAYS.iter().zip(&mut rounds) {
-                rounds.add(run(setup, unix, many, *way));
+                rounds.add(run(setup, unix, many, answered, *way));
             }
         }
-        let [leaves, kill, idle, lingers] = &rounds;
+        let [leaves, kill, connage] = &rounds;
         let floor = kill.median().max(leaves.median());
-        for (what, connage) in [("idle", idle), ("answered just now, lingering", lingers)] {
-            let times = connage.median() / floor;
-            report.add(Row {
-                what: format!("closing one, {}, {what}: CPU", if unix { "unix" } else { "TCP" }),
-                server: setup.name,
-                without: format!("the client leaves: {leaves} µs; CLIENT KILL: {kill} µs"),
-                with: format!("{connage} µs, {} times", number(times)),
-                target: "at most 1.5 times".into(),
-                reached: Some(times <= 1.5),
-            });
-        }
+        let times = connage.median() / floor;
+        report.add(Row {
+            what: format!(
+                "closing one, {}, {}: CPU",
+                if unix { "unix" } else { "TCP" },
+                if answered {
+                    "answered just now, lingering"
+                } else {
+                    "idle"
+                }
+            ),
+            server: setup.name,
+            without: format!("the client leaves: {leaves} µs; CLIENT KILL: {kill} µs"),
+            with: format!("{connage} µs, {} times", number(times)),
+            target: "at most 1.5 times".into(),
+            reached: Some(times <= 1.5),
+        });
     }
 }

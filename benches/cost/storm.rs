@@ -16,6 +16,8 @@ use crate::Plan;
 const LIMIT_S: u64 = 3;
 const CROWD_AGE: u64 = 1_900 * MS;
 const QUIET: u64 = 1_250 * MS;
+/// The longest wait of more time is longer: a slow storm is held against a quiet time as long.
+const LONG_QUIET: u64 = DRAIN - SECOND;
 const DRAIN: u64 = 6 * SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,11 @@ fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> Storm {
     let pinger = Pinger::start(&address);
     clock::sleep_ms(50);
     let quiet_from = clock::now();
-    clock::sleep_until(quiet_from + QUIET);
+    let quiet = match way {
+        Way::Connage { rate: 1.., .. } => LONG_QUIET,
+        _ => QUIET,
+    };
+    clock::sleep_until(quiet_from + quiet);
     let cpu = server.main_thread_ns();
     let began = clock::now();
     let (again, wanted) = match way {
@@ -93,7 +99,7 @@ fn run(setup: &Setup, unix: bool, many: usize, way: Way) -> Storm {
     let all = crowd.watch(wanted, began + DRAIN, again);
     let last = crowd.ended.iter().map(|ended| ended.at).max().unwrap_or(began);
     let cpu = server.main_thread_ns() - cpu;
-    clock::sleep_until((began + QUIET).max(clock::now() + 100 * MS));
+    clock::sleep_until((began + quiet).max(clock::now() + 100 * MS));
     let until = clock::now();
     let samples = pinger.finish();
     Storm {
