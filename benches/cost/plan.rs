@@ -76,7 +76,7 @@ impl Plan {
         let number = |option: &str| value(option).map(|v| v.parse::<u64>().expect("a number"));
         let list = |option: &str| value(option).map(|v| v.split(',').map(str::to_string).collect());
         let quick = words.iter().any(|word| word == "--quick");
-        let seconds = number("--minutes").map_or(if quick { 50 } else { 530 }, |minutes| 60 * minutes);
+        let seconds = number("--minutes").map_or(if quick { 50 } else { 560 }, |minutes| 60 * minutes);
         Plan {
             quick,
             many: number("--many").unwrap_or(if quick { 5_000 } else { 19_900 }) as usize,
