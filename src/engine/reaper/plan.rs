@@ -75,10 +75,13 @@ impl Reaper {
             let (_, at) = self.recheck.next(self.identity_wanted());
             at.max(self.pace.next(now))
         });
-        [scheduled, young, drains, backlog, recheck]
+        // Not the least of those that are there: compiled, that compares what a `None` leaves unset before it
+        // asks whether it is there, and valgrind takes it for a fault.
+        let next = [scheduled, young, drains, backlog, recheck]
+            .map(|at| at.unwrap_or(Micros::NEVER))
             .into_iter()
-            .flatten()
-            .min()
+            .fold(Micros::NEVER, Micros::min);
+        (next < Micros::NEVER).then_some(next)
     }
 
     /// When the first of `ids` may have its turn.
