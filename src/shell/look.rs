@@ -1,4 +1,4 @@
-//! Look: what the server and the kernel know of connections, by CLIENT LIST, FIONREAD and SIOCOUTQ.
+//! Look: what the server and the kernel know of connections, by CLIENT LIST, FIONREAD, SIOCOUTQ and TCP_INFO.
 
 use super::clock;
 use super::ffi::call::{call, Reply};

@@ -59,6 +59,7 @@ impl Reaper {
         let state = self.registry.state(id)?;
         let watching = self.gauge.is_watching(client);
         let activity = self.activity(seen, watching);
+        // Asked for ahead of its turn.
         if matches!(
             state,
             State::Scheduled | State::Parked | State::Draining | State::Ready

@@ -154,9 +154,7 @@ impl Reaper {
             if !self.own.is_empty() {
                 self.own.remove(&id);
             }
-            if !self.prefetch.is_empty() {
-                self.prefetch.take(Micros::NEVER, id);
-            }
+            self.prefetch.take(Micros::NEVER, id);
         }
     }
 
@@ -241,6 +239,8 @@ impl Reaper {
 
     /// Plans `id` as if nothing were known of it but its age.
     fn plan_anew(&mut self, id: ClientId) {
+        // Whoever was asked for ahead of a turn that does not come would stand in the way of others.
+        self.prefetch.take(Micros::NEVER, id);
         let at = self.earliest(id);
         if id > self.schedule.cursor && !self.own.contains_key(&id) {
             self.set_state(id, State::Young, Micros::NEVER);

@@ -366,6 +366,27 @@ fn one_that_sends_something_after_it_was_asked_for_is_asked_for_again() {
 }
 
 #[test]
+fn who_takes_a_limit_of_its_own_back_is_not_kept_among_those_asked_for() {
+    for line in [Is::Quiet, Is::Subscriber] {
+        let mut world = World::new(&[(Name::Types, "normal pubsub")]);
+        let first = world.connect(Is::Quiet, "u");
+        world.pass(100);
+        let others: Vec<u64> = (0..20).map(|_| world.connect(line, "u")).collect();
+        for id in others.iter().chain([&first]) {
+            world.reaper.set_own_limit(ClientId(*id), Millis(1_000));
+        }
+        world.pass(950);
+        assert_eq!((world.ids_gone(), world.reaper.prefetch.len()), (vec![first], 20));
+        for id in &others {
+            world.reaper.set_own_limit(ClientId(*id), Millis(0));
+        }
+        assert_eq!(world.reaper.prefetch.len(), 0, "{line:?}");
+        world.pass(5_000);
+        assert_eq!(world.ids_gone(), [first]);
+    }
+}
+
+#[test]
 fn where_a_look_walks_all_clients_it_is_for_many_and_closings_are_few_at_a_time() {
     for rate in ["0", "1000"] {
         let mut world = World::new(&[(Name::Maxage, "0"), (Name::Rate, rate)]);
