@@ -22,6 +22,9 @@ pub struct Limit {
     /// The place of the rule whose `maxage` the limit was drawn from; `None`: it was the
     /// setting's.
     pub decided_by: Option<usize>,
+    /// Whether this holds for what the connection is: `types` has its type, or the rule names
+    /// it. Otherwise age has no say.
+    pub holds: bool,
 }
 
 impl Settings {
@@ -58,6 +61,7 @@ impl Settings {
                 grace: self.grace,
                 rule: None,
                 decided_by: None,
+                holds: self.types.covers(client.client_type()),
             };
         };
         let own = Limit {
@@ -65,6 +69,8 @@ impl Settings {
             grace: rule.grace.unwrap_or(self.grace),
             rule: Some(index),
             decided_by: rule.maxage.map(|_| index),
+            // It matched, so the type that it names is the connection's.
+            holds: rule.kind.is_some() || self.types.covers(client.client_type()),
         };
         if rule.only_tightens() {
             own.tightening(self.held_from(index.saturating_add(1), client, draw))
@@ -113,6 +119,9 @@ impl Settings {
 impl Limit {
     /// This limit where it is tighter than what holds `without` it.
     fn tightening(self, without: Limit) -> Limit {
+        if self.holds != without.holds {
+            return if self.holds { self } else { without };
+        }
         let sooner = self.age.0 > 0 && (without.age.0 == 0 || self.age < without.age);
         let by_age = if sooner { self } else { without };
         Limit {
@@ -124,6 +133,7 @@ impl Limit {
             } else {
                 without.rule
             },
+            holds: self.holds,
         }
     }
 }
@@ -140,6 +150,7 @@ mod tests {
     use super::*;
     use crate::engine::client::ClientId;
     use crate::engine::rules::Rules;
+    use crate::engine::types::Types;
     use proptest::prelude::*;
 
     fn settings(maxage: u64, jitter: u8, grace: u64, rules: &str) -> Settings {
@@ -230,6 +241,59 @@ mod tests {
         let none = settings(0, 0, 50, "a: name=n maxage=7");
         assert_eq!(held(&none, &client("u", "n")), (7, 50, Some(0), Some(0)));
         assert_eq!(held(&none, &client("u", "m")), (0, 50, None, None));
+    }
+
+    #[test]
+    fn a_rule_that_names_a_type_holds_for_it_whatever_types_says() {
+        let held = |types: &str, rules: &str, flags: &'static str| {
+            let mut settings = settings(1000, 0, 50, rules);
+            settings.types = Types::parse(types.as_bytes()).unwrap();
+            let client = Client {
+                flags: flags.as_bytes(),
+                ..client("u", "n")
+            };
+            let limit = settings.effective(&client, draw(0));
+            (limit.holds.then_some(limit.age.0), limit.rule)
+        };
+        let cases = [
+            ("normal", "", "P", (None, None)),
+            ("normal pubsub", "", "P", (Some(1000), None)),
+            ("normal", "a: type=pubsub maxage=7", "P", (Some(7), Some(0))),
+            ("normal", "a: type=pubsub maxage=7", "N", (Some(1000), None)),
+            ("normal", "a: type=pubsub", "P", (Some(1000), Some(0))),
+            ("normal", "a: type=pubsub maxage=0", "P", (Some(0), Some(0))),
+            ("pubsub", "a: type=normal maxage=7", "N", (Some(7), Some(0))),
+            // One that does not name it leaves it to `types`.
+            ("normal", "a: user=u maxage=7", "P", (None, Some(0))),
+            // A name of the client's own choice frees it of no rule, and adds to what holds only.
+            (
+                "normal",
+                "a: name=n maxage=3; b: type=pubsub maxage=7",
+                "P",
+                (Some(7), Some(1)),
+            ),
+            (
+                "normal",
+                "a: name=n type=pubsub maxage=2000",
+                "P",
+                (Some(2000), Some(0)),
+            ),
+            (
+                "normal",
+                "a: name=n type=pubsub maxage=9; b: type=pubsub maxage=7",
+                "P",
+                (Some(7), Some(1)),
+            ),
+            (
+                "normal",
+                "a: name=n type=pubsub maxage=0; b: user=u maxage=7",
+                "P",
+                (Some(0), Some(0)),
+            ),
+        ];
+        for (types, rules, flags, want) in cases {
+            assert_eq!(held(types, rules, flags), want, "{types}, {rules}, {flags}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Rule {
     pub lib: Option<Glob>,
     pub addr: Option<AddrMatch>,
     pub laddr: Option<AddrMatch>,
-    /// Normal or pubsub.
+    /// Normal or pubsub; what is named here, age evicts whatever `types` says.
     pub kind: Option<ClientType>,
     /// 0: no limit.
     pub maxage: Option<Millis>,

@@ -1,4 +1,4 @@
-//! The setting `types`: which connections age evicts.
+//! The setting `types`: which connections age evicts, where no rule names their type.
 
 use std::fmt;
 

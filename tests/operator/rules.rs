@@ -191,20 +191,41 @@ fn the_first_that_matches_decides_and_says_so_in_list(on: &'static str) {
     }
 }
 
-on_servers!(FIVE, beside, a_rule_does_not_widen_types);
-fn a_rule_does_not_widen_types(on: &'static str) {
+on_servers!(
+    FIVE,
+    beside,
+    a_rule_holds_for_the_type_that_it_names_whatever_types_says
+);
+fn a_rule_holds_for_the_type_that_it_names_whatever_types_says(on: &'static str) {
     let server = Setup::of(on)
-        .module("maxage 1h rules subs: type=pubsub maxage=200")
+        .module("rules mine: user=mine maxage=1h; subs: type=pubsub maxage=1h")
         .start();
     let mut admin = server.admin();
+    users(&mut admin, &["mine"]);
+    let mut ordinary = server.client();
+    let mut exempt = server.client();
+    exempt.ok("AUTH mine x");
     let mut subscriber = server.client();
-    let id = subscriber.id();
+    let ids = [ordinary.id(), exempt.id(), subscriber.id()];
+    exempt.ok("SUBSCRIBE news");
     subscriber.ok("SUBSCRIBE news");
-    subscriber.stays_for(ms(600));
-    assert_eq!(row(&mut admin, id).text("state"), "exempt");
-    set(&mut admin, "types", "pubsub");
+    let states = |admin: &mut Conn| ids.map(|id| row(admin, id).text("state"));
+    // A rule that does not name the type leaves subscribers to `types`.
+    assert_eq!(states(&mut admin), ["exempt", "exempt", "active"]);
+    set_rules(
+        &mut admin,
+        "mine: user=mine maxage=200; subs: type=pubsub maxage=200",
+    );
     subscriber.ends();
     assert_eq!(log(&mut admin)[0].text("reason"), "rule:subs");
+    exempt.stays_for(ms(400));
+    set(&mut admin, "types", "pubsub");
+    exempt.ends();
+    assert_eq!(log(&mut admin)[0].text("reason"), "rule:mine");
+    ordinary.stays_for(ms(200));
+    set_rules(&mut admin, "normal: type=normal maxage=200");
+    ordinary.ends();
+    assert_eq!(log(&mut admin)[0].text("reason"), "rule:normal");
 }
 
 /// Past the strict limit and exempt, then a change that ends that; from the change on.

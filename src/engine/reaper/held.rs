@@ -46,7 +46,7 @@ impl Reaper {
             grace: limit.grace,
             reason: label(limit.decided_by).map_or(Reason::Maxage, |label| Reason::Rule(label.to_owned())),
             rule: label(limit.rule).map(str::to_owned),
-            exempt: false,
+            exempt: !limit.holds || never_by_age(client),
         };
         if let Some(own) = self.own.get(&client.id).copied() {
             if held.limit.0 == 0 || own < held.limit {
@@ -54,16 +54,7 @@ impl Reaper {
                 held.reason = Reason::Own;
             }
         }
-        held.exempt = !self.age_takes(client);
         held
-    }
-
-    /// Whether age evicts what `client` is now, whatever its limit.
-    fn age_takes(&self, client: &Client) -> bool {
-        if client.is_server_link() || client.is_monitor() || client.is_no_evict() {
-            return false;
-        }
-        self.settings.types.covers(client.client_type())
     }
 
     pub(super) fn age_due(&self, entry: &Entry, held: &Held) -> Micros {
@@ -85,4 +76,9 @@ impl Reaper {
             self.plan_anew(id);
         }
     }
+}
+
+/// Whether `client` is something now that age never evicts, whatever settings and rules say.
+fn never_by_age(client: &Client) -> bool {
+    client.is_server_link() || client.is_monitor() || client.is_no_evict()
 }

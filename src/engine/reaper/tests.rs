@@ -724,6 +724,10 @@ fn step() -> impl Strategy<Value = Step> {
         (Name::Grace, "900"),
         (Name::Rules, ""),
         (Name::Rules, "a: user=ci maxage=300; b: user=ops maxage=0"),
+        (
+            Name::Rules,
+            "a: user=ci maxage=300; b: user=ops maxage=0; c: type=pubsub maxage=400",
+        ),
         (Name::Types, "normal"),
         (Name::Types, "normal pubsub"),
         (Name::Enabled, "no"),
@@ -745,19 +749,22 @@ fn step() -> impl Strategy<Value = Step> {
 /// The limit of a connection, worked out from nothing but the documentation.
 fn naive_limit(settings: &Settings, id: u64, peer: &Peer) -> Option<u64> {
     let pubsub = peer.is == Is::Subscriber;
-    if if pubsub {
-        !settings.types.pubsub
+    let ruled = !settings.rules.is_empty();
+    let by_type = settings.rules.len() > 2;
+    let covered = if pubsub {
+        settings.types.pubsub
     } else {
-        !settings.types.normal
-    } {
+        settings.types.normal
+    };
+    let (maxage, holds) = match peer.user {
+        "ci" if ruled => (300, covered),
+        "ops" if ruled => (0, covered),
+        _ if by_type && pubsub => (400, true),
+        _ => (settings.maxage.0, covered),
+    };
+    if !holds {
         return None;
     }
-    let ruled = !settings.rules.is_empty();
-    let maxage = match peer.user {
-        "ci" if ruled => 300,
-        "ops" if ruled => 0,
-        _ => settings.maxage.0,
-    };
     let drawn = jitter::limit(SEED, ClientId(id), Millis(maxage), settings.jitter).0;
     [drawn, peer.own].into_iter().filter(|limit| *limit > 0).min()
 }
