@@ -41,6 +41,10 @@ pub struct Surroundings {
     pub ends_despite_child: bool,
     /// Clients are paused (CLIENT PAUSE, FAILOVER): nobody is forced.
     pub paused: bool,
+    /// The server's loop runs inside a command (a long script, a module's command that yields) or inside loading:
+    /// nobody is forced. Whose command is on the stack is busy; closed, it would become the default user while
+    /// its command goes on.
+    pub nested: bool,
     /// While the server has a child it shuts down both halves of what it closes, a duplicate's too
     /// (Redis 7.2 and later, Valkey).
     pub shuts_both_halves: bool,

@@ -15,8 +15,17 @@ use crate::engine::time::Micros;
 /// both halves of the sockets that it closes.
 const SHUTS_BOTH_HALVES_SINCE: i32 = 0x0007_0200;
 
+/// Where in the server's loop a round of work is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// No command is on the stack.
+    Outermost,
+    /// The loop runs inside a command or inside loading: only who is quiet is closed.
+    Nested,
+}
+
 /// One round of work, if there is any.
-pub fn carry_out(ctx: Context, now: Micros) {
+pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     let Some(mut plan) = state::with(|state| state.reaper.tick(now)) else {
         return;
     };
@@ -29,7 +38,7 @@ pub fn carry_out(ctx: Context, now: Micros) {
         .iter()
         .filter_map(|line| Some((line, info_line::parse(&line.text)?)))
         .collect();
-    close_those(ctx, now, known, |reaper, (line, client), around| {
+    close_those(ctx, now, depth, known, |reaper, (line, client), around| {
         let seen = look::seen(client, true);
         let closing = reaper.judge_known(now, line, &seen, around)?;
         Some((client, closing))
@@ -50,7 +59,7 @@ pub fn carry_out(ctx: Context, now: Micros) {
         };
         asked = clock::worked_us();
         let lines = info_line::lines(reply.text().unwrap_or_default());
-        close_those(ctx, now, lines, |reaper, client, around| {
+        close_those(ctx, now, depth, lines, |reaper, client, around| {
             let seen = look::seen(client, plan.may_keep());
             let closing = reaper.judge(now, &seen, around)?;
             Some((client, closing))
@@ -89,6 +98,7 @@ fn identify(ctx: Context, now: Micros, plan: &Plan) {
 fn close_those<'a, T>(
     ctx: Context,
     now: Micros,
+    depth: Depth,
     those: impl IntoIterator<Item = T>,
     judge: impl Fn(&mut Reaper, T, &Surroundings) -> Option<(Client<'a>, Closing)>,
 ) {
@@ -101,6 +111,7 @@ fn close_those<'a, T>(
         wall_ms: clock::wall_ms(),
         ends_despite_child,
         paused: ffi::is_paused(),
+        nested: depth == Depth::Nested,
         shuts_both_halves: ends_despite_child && ffi::has_child(ctx),
         can_deafen: false,
         linger_room: 0,

@@ -1,8 +1,9 @@
 //! Events: what the server tells, handed to the engine; and the rounds of work that follow.
 
+use super::close::{self, Depth};
 use super::ffi::event::{self, Events};
 use super::ffi::{self, Context};
-use super::{clock, close, fault, state, verify};
+use super::{clock, fault, state, verify};
 use crate::engine::client::ClientId;
 use crate::engine::time::Micros;
 use std::os::raw::c_int;
@@ -38,45 +39,51 @@ impl Events for Shell {
             state.linger.step(now);
             state.gates.step(now);
         });
-        close::carry_out(ctx, now);
+        // The server has no cron inside a command or inside loading.
+        close::carry_out(ctx, now, Depth::Outermost);
         housekeep(ctx, now);
     }
 
     /// Right after the poll: replies of the round before have left, and requests of this one are not
-    /// read yet. The best moment to find connections quiet.
+    /// read yet. The best moment to find connections quiet; and the server tells of it in its outermost loop only.
     fn after_sleep(ctx: Context) {
         let now = clock::now();
-        close::carry_out(ctx, now);
+        close::carry_out(ctx, now, Depth::Outermost);
         state::with(|state| {
             state.pacemaker.heard_of_loop = true;
             state.arm(now);
         });
     }
 
-    /// Something is due: look after the next poll, which is to return at once.
+    /// Something is due: look after the next poll, which is to return at once. Inside a command or inside loading
+    /// there is no such poll, and what can be done is done here.
     fn timer(_fd: c_int) {
         let now = clock::now();
-        let mut deaf = false;
-        let follow = state::with_any(|state| {
+        let called = state::with_any(|state| {
             if !ffi::guard::is_healthy() {
                 state.pacemaker.silence();
-                return false;
+                return None;
             }
-            state.pacemaker.went_off();
+            let surely_outermost = state.pacemaker.went_off();
             let heard = std::mem::take(&mut state.pacemaker.heard_of_loop);
-            deaf = state.pacemaker.follows_loop && !heard;
             state.reaper.tally.wakeups += 1;
             state.linger.step(now);
             state.gates.step(now);
             let near = now.plus_micros(PAUSE_US);
-            state.reaper.next_wake(now).is_some_and(|at| at <= near)
+            Some(Call {
+                surely_outermost,
+                heard,
+                follows: state.pacemaker.follows_loop,
+                wanted: state.reaper.next_wake(now).is_some_and(|at| at <= near),
+            })
         });
-        if let Some(ctx) = ffi::own_context() {
-            if deaf {
-                close::carry_out(ctx, now);
+        if let (Some(ctx), Some(Some(call))) = (ffi::own_context(), called) {
+            if call.is_nested(ctx) {
+                close::carry_out(ctx, now, Depth::Nested);
+            } else {
+                follow_loop(ctx, &call);
+                housekeep(ctx, now);
             }
-            follow_loop(ctx, follow.unwrap_or(false));
-            housekeep(ctx, now);
         }
         state::with(|state| state.arm(now));
     }
@@ -92,11 +99,35 @@ fn housekeep(ctx: Context, now: Micros) {
     verify::run_if_due(ctx, now);
 }
 
-/// Not inside a server event: see [`event::subscribe_loop`].
-fn follow_loop(ctx: Context, wanted: bool) {
-    let follows = state::with_any(|state| state.pacemaker.follows_loop).unwrap_or(false);
-    if follows != wanted && event::subscribe_loop::<Shell>(ctx, wanted) {
-        state::with_any(|state| state.pacemaker.follows_loop = wanted);
+/// What is known of a call of the timer's.
+struct Call {
+    /// See [`Pacemaker::went_off`](super::pacemaker::Pacemaker::went_off).
+    surely_outermost: bool,
+    /// The loop has told of a round since the last call.
+    heard: bool,
+    /// The loop tells of its rounds.
+    follows: bool,
+    /// There is something to do soon.
+    wanted: bool,
+}
+
+impl Call {
+    fn is_nested(&self, ctx: Context) -> bool {
+        if self.follows {
+            !self.heard
+        } else {
+            ffi::is_in_script_or_loading(ctx)
+        }
+    }
+}
+
+/// The server must not be walking its listeners when the module stops to be one: it would go on with what was
+/// freed. It never does in its outermost loop, outside of events. It may inside another module's event that yields;
+/// there it only does no harm to become a listener, since new ones come last.
+fn follow_loop(ctx: Context, call: &Call) {
+    let may_change = call.wanted || call.surely_outermost;
+    if call.follows != call.wanted && may_change && event::subscribe_loop::<Shell>(ctx, call.wanted) {
+        state::with_any(|state| state.pacemaker.follows_loop = call.wanted);
     }
 }
 

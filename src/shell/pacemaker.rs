@@ -67,12 +67,20 @@ impl Pacemaker {
 
     /// The timer's descriptor can be read, or could before [`arm`](Self::arm) set it anew in this round of the
     /// loop. It is left to be read until then: as long as something is due, polls return at once.
-    pub fn went_off(&mut self) {
+    ///
+    /// Whether it was set anew since the poll that found it: that poll was then one of the outermost loop, which
+    /// tells of its rounds between poll and calls, and no poll since, inside a command, has found it.
+    pub fn went_off(&mut self) -> bool {
         let early = self.armed.is_none_or(|at| at > clock::now());
-        // Unless it was set anew, our clock runs behind the timer's (libfaketime can slow it down).
-        if early && self.fd.is_some_and(socket::read_timer) {
+        if !early {
+            return false;
+        }
+        let can_be_read = self.fd.is_some_and(socket::read_timer);
+        if can_be_read {
+            // Our clock runs behind the timer's (libfaketime can slow it down).
             self.armed = None;
         }
+        !can_be_read
     }
 
     /// Nothing will set it any more.

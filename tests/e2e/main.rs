@@ -20,6 +20,7 @@ mod grace;
 mod info;
 mod kill;
 mod load_unload;
+mod nested;
 mod nothing_lost;
 mod rate;
 mod settings;

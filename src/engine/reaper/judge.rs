@@ -128,7 +128,7 @@ impl Reaper {
             .zip(drain.command)
             .map(|(since, c)| since.plus(c.grace));
         let end = age_end.into_iter().chain(command_end).min().unwrap_or(now);
-        let over = now >= end && !around.paused;
+        let over = now >= end && !around.paused && !around.nested;
         let how = match activity {
             Activity::Quiet => Some(How::Quiet),
             Activity::Blocked if over => Some(How::Blocked),

@@ -68,6 +68,7 @@ struct World {
     peers: BTreeMap<u64, Peer>,
     gone: Vec<Gone>,
     paused: bool,
+    nested: bool,
     next_id: u64,
     /// How many of those gone were closed by a line that was kept.
     known: usize,
@@ -97,6 +98,7 @@ impl World {
             peers: BTreeMap::new(),
             gone: Vec::new(),
             paused: false,
+            nested: false,
             next_id: 1,
             known: 0,
             looks: 0,
@@ -191,6 +193,7 @@ impl World {
     fn around(&self) -> Surroundings {
         Surroundings {
             paused: self.paused,
+            nested: self.nested,
             linger_room: 9,
             ..Surroundings::default()
         }
@@ -408,6 +411,20 @@ fn where_a_look_walks_all_clients_it_is_for_many_and_closings_are_few_at_a_time(
             world.most_at_once
         );
     }
+}
+
+#[test]
+fn nobody_but_the_quiet_is_closed_while_the_loop_runs_inside_a_command() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1s")]);
+    for is in [Is::Busy, Is::Multi, Is::Blocked, Is::Quiet] {
+        world.connect(is, "u");
+    }
+    world.nested = true;
+    world.pass(10_000);
+    assert_eq!(world.ids_gone(), [4]);
+    world.nested = false;
+    world.pass(1_000);
+    assert_eq!(world.gone.len(), 4);
 }
 
 #[test]

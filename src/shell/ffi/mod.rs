@@ -66,6 +66,17 @@ pub fn is_paused() -> bool {
     api!(RedisModule_AvoidReplicaTraffic()).is_some_and(|yes| yes != 0)
 }
 
+/// Whether a script runs, or a dataset is loaded: what the event loop calls then, it calls from inside of these.
+/// Of another module's command that yields the server does not tell.
+pub fn is_in_script_or_loading(ctx: Context) -> bool {
+    const INSIDE: u32 = raw::REDISMODULE_CTX_FLAGS_LUA
+        | raw::REDISMODULE_CTX_FLAGS_LOADING
+        | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+    // SAFETY: reads flags only.
+    let flags = api!(RedisModule_GetContextFlags(ctx.raw())).unwrap_or(0);
+    flags & INSIDE as c_int != 0
+}
+
 /// Whether the server has a forked child (BGSAVE, AOF rewrite, a replica's full sync).
 pub fn has_child(ctx: Context) -> bool {
     // SAFETY: reads flags only.

@@ -7,6 +7,7 @@ pub mod conn;
 pub mod load;
 pub mod matrix;
 pub mod noise;
+pub mod other;
 pub mod resp;
 pub mod server;
 

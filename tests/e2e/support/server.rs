@@ -91,6 +91,12 @@ impl Setup {
         self
     }
 
+    /// Loads another module beside ours.
+    pub fn other_module(self) -> Setup {
+        let line = format!("loadmodule {}", super::other::module().display());
+        self.line(&line)
+    }
+
     /// A line of the server's configuration.
     pub fn line(mut self, line: &str) -> Setup {
         self.lines.push(line.into());
