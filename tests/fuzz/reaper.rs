@@ -97,7 +97,7 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
     let around = Surroundings {
         wall_ms: inputs.number(),
         paused: inputs.chance(5),
-        nested: false,
+        nested: inputs.chance(10),
         ends_despite_child: inputs.chance(50),
         shuts_both_halves: inputs.chance(20),
         linger_room: inputs.below(3),
