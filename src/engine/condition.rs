@@ -4,6 +4,7 @@
 //! are durations, and that values are refused which could only match nothing, or everything:
 //! a slip in `NOT-IP` should not close all there is. Other filters are not known here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::address;
@@ -106,8 +107,8 @@ impl Key {
 /// What a connection is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// Sorted, each once.
-    Ids(Vec<ClientId>),
+    /// A set, since they may come by the ten thousand, each behind an `ID` of its own.
+    Ids(BTreeSet<ClientId>),
     Type(ClientType),
     Ip(IpAddr),
     Db(u32),
@@ -165,7 +166,7 @@ impl Condition {
     /// Whether it holds for the connection, which is `age` old.
     pub(super) fn holds(&self, client: &Client<'_>, age: Millis) -> bool {
         let is = match &self.value {
-            Value::Ids(ids) => ids.binary_search(&client.id).is_ok(),
+            Value::Ids(ids) => ids.contains(&client.id),
             Value::Type(kind) => client.client_type() == *kind,
             Value::Ip(ip) => !client.is_unix() && address::ip(client.addr) == Some(*ip),
             Value::Db(db) => client.db == Some(*db),
@@ -207,14 +208,12 @@ fn has_flag(client: &Client<'_>, flag: u8) -> bool {
 }
 
 /// Reads an id, and takes those that follow it.
-fn ids(first: &[u8], args: &mut Args<'_>) -> Option<Vec<ClientId>> {
-    let mut ids = vec![id(first)?];
+fn ids(first: &[u8], args: &mut Args<'_>) -> Option<BTreeSet<ClientId>> {
+    let mut ids = BTreeSet::from([id(first)?]);
     while let Some(next) = args.peek().and_then(id) {
-        ids.push(next);
+        ids.insert(next);
         args.next_word();
     }
-    ids.sort_unstable();
-    ids.dedup();
     Some(ids)
 }
 
@@ -334,7 +333,10 @@ mod tests {
         let words: [&[u8]; 5] = [b"2", b"1", b"2", b"0", b"3"];
         let mut args = Args::new(&words);
         let taken = Condition::take(Key::Id, false, &mut args).unwrap();
-        assert_eq!(taken.value, Value::Ids(vec![ClientId(1), ClientId(2)]));
+        assert_eq!(
+            taken.value,
+            Value::Ids(BTreeSet::from([ClientId(1), ClientId(2)]))
+        );
         assert_eq!(args.peek(), Some(&b"0"[..]));
     }
 

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(one.grace, Some(Millis(0)));
         assert_eq!(one.over, Some(Millis(60_000)));
         assert_eq!(one.limit, Some(5));
-        assert_eq!(one.filter.ids(), Some(&[ClientId(1), ClientId(2)][..]));
+        assert_eq!(one.filter.ids(), Some(&[1, 2].map(ClientId).into()));
     }
 
     #[test]

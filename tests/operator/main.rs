@@ -20,6 +20,7 @@ mod filters;
 mod kill_over;
 mod list;
 mod log;
+mod looks;
 mod many;
 mod rows;
 mod rules;

@@ -24,7 +24,7 @@ impl Among {
     /// Candidates by what the filter says of id and age.
     pub fn of(filter: &Filter, now: Micros) -> Among {
         if let Some(ids) = filter.ids() {
-            return Among::These(ids.to_vec());
+            return Among::These(ids.iter().copied().filter(|id| is_there(*id)).collect());
         }
         match filter.maxage() {
             Some(age) if !filter.needs_client() => {
@@ -34,6 +34,13 @@ impl Among {
             _ => Among::Everyone,
         }
     }
+}
+
+/// Whether it is worth a look: an id may be long gone, or made up. A half-open TLS handshake has one that only
+/// the server knows.
+fn is_there(id: ClientId) -> bool {
+    let tracked = state::with(|state| state.reaper.is_tracked(id));
+    tracked == Some(true) || ffi::is_connected(id.0)
 }
 
 /// Calls `take` for each client that `picks`. With a `limit` oldest first, until so many are taken;
@@ -84,14 +91,19 @@ pub fn each(
             visit(reply.text().unwrap_or_default())?;
         }
         Among::These(ids) => {
-            let chunk = usize::try_from(limit.unwrap_or(u64::MAX))
+            // As few as may do; more each time they do not, since a look may cost the same for one and for many.
+            let mut chunk = usize::try_from(limit.unwrap_or(u64::MAX))
                 .unwrap_or(CHUNK)
                 .clamp(1, CHUNK);
-            for ids in ids.chunks(chunk) {
-                let reply = look::clients(ctx, ids).ok_or_else(unlisted)?;
+            let mut rest = ids.as_slice();
+            while !rest.is_empty() {
+                let (these, others) = rest.split_at(chunk.min(rest.len()));
+                let reply = look::clients(ctx, these).ok_or_else(unlisted)?;
                 if !visit(reply.text().unwrap_or_default())? {
                     break;
                 }
+                rest = others;
+                chunk = chunk.saturating_mul(2).min(CHUNK);
             }
         }
     }
