@@ -126,6 +126,22 @@ pub struct Client<'a> {
     pub lib_ver: &'a [u8],
 }
 
+/// The commands that wait for data or for replicas, as `cmd` has them whatever they were renamed to.
+const WAIT_FOR_DATA: [&[u8]; 12] = [
+    b"blpop",
+    b"brpop",
+    b"brpoplpush",
+    b"blmove",
+    b"blmpop",
+    b"bzpopmin",
+    b"bzpopmax",
+    b"bzmpop",
+    b"xread",
+    b"xreadgroup",
+    b"wait",
+    b"waitaof",
+];
+
 impl Client<'_> {
     /// A connection of which nothing but the id is known.
     #[must_use]
@@ -207,6 +223,20 @@ impl Client<'_> {
         self.has_flag(b'b')
     }
 
+    /// Whether it is blocked in a command that waits for data, or for replicas, and has changed nothing yet
+    /// (or, WAIT, nothing that is not answered). All else that blocks a client is under way: a command that
+    /// runs in the background, another module's, one that CLIENT PAUSE holds back.
+    #[must_use]
+    pub fn waits_for_data(&self) -> bool {
+        self.is_blocked() && WAIT_FOR_DATA.contains(&self.cmd)
+    }
+
+    /// Whether it was unblocked in this round of the server's loop, and what it sent behind is not done yet.
+    #[must_use]
+    pub fn is_unblocked(&self) -> bool {
+        self.has_flag(b'u')
+    }
+
     /// Whether it is between MULTI and EXEC.
     #[must_use]
     pub fn in_multi(&self) -> bool {
@@ -274,6 +304,7 @@ mod tests {
             (|c| c.is_monitor(), "O"),
             (|c| c.is_no_evict(), "e"),
             (|c| c.is_blocked(), "b"),
+            (|c| c.is_unblocked(), "u"),
             (|c| c.in_multi(), "x"),
             (|c| c.is_closing(), "cA"),
             (|c| c.is_server_link(), "SMiEgo"),

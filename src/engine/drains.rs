@@ -39,6 +39,8 @@ pub struct Drain {
     pub next_look: Micros,
     /// When its grace ends.
     pub end: Micros,
+    /// When it was taken off the keys for which it waited, to be closed once it has its answer.
+    pub off_keys: Option<Micros>,
     /// What was under way at the last look passes by itself.
     pub passes: bool,
     /// A gate before its input may make it quiet: TCP, and no half of a long command or reply.
@@ -58,6 +60,7 @@ impl Drain {
             due_since: None,
             next_look,
             end: Micros::NEVER,
+            off_keys: None,
             passes: false,
             gateable: false,
             next_gate: Micros(0),

@@ -18,6 +18,8 @@ pub enum Manner {
     LingerDeaf,
     /// Let the server close it and do nothing else.
     ServerAlone,
+    /// Do not close it yet: it waits for data, and is only taken off its keys, with the answer of a timeout.
+    OnlyOffKeys,
 }
 
 impl Manner {

@@ -31,8 +31,10 @@ pub struct Received {
 pub enum Activity {
     /// Nothing: no executed command can lose its reply.
     Quiet,
-    /// It waits in a blocking command that has answered nothing yet.
+    /// It waits for data, or for replicas, in a blocking command that has answered nothing yet.
     Blocked,
+    /// It is blocked in a command that is being executed, or will be.
+    Executing,
     /// It holds MULTI or WATCH.
     Transaction,
     /// A reply or a command is under way.
@@ -45,11 +47,15 @@ impl Activity {
         if client.in_multi() || watching {
             return Activity::Transaction;
         }
-        if client.obl > 0 || client.oll > 0 {
+        // Who was unblocked just now has commands that are executed before the next poll.
+        if client.obl > 0 || client.oll > 0 || client.is_unblocked() {
             return Activity::Busy;
         }
-        if client.is_blocked() {
+        if client.waits_for_data() {
             return Activity::Blocked;
+        }
+        if client.is_blocked() {
+            return Activity::Executing;
         }
         // Neither FIONREAD nor the server's fields know what an RDMA device holds; there the
         // server's fields decide.
@@ -132,9 +138,15 @@ mod tests {
             ("id=1 flags=x multi=0", Some(0), Transaction),
             ("id=1 flags=x", Some(0), Transaction),
             ("id=1 flags=N multi=0", Some(0), Quiet),
-            ("id=1 flags=b", Some(0), Blocked),
-            ("id=1 flags=b qbuf=30", Some(9), Blocked),
-            ("id=1 flags=b obl=3", Some(0), Busy),
+            ("id=1 flags=b cmd=blpop", Some(0), Blocked),
+            ("id=1 flags=b cmd=xreadgroup qbuf=30", Some(9), Blocked),
+            ("id=1 flags=b cmd=waitaof", Some(0), Blocked),
+            ("id=1 flags=b cmd=blpop obl=3", Some(0), Busy),
+            ("id=1 flags=N cmd=blpop", Some(0), Quiet),
+            ("id=1 flags=u cmd=blpop", Some(0), Busy),
+            ("id=1 flags=b cmd=flushall", Some(0), Executing),
+            ("id=1 flags=b cmd=ft.search", Some(9), Executing),
+            ("id=1 flags=b", Some(0), Executing),
             ("id=1 flags=P sub=1", Some(0), Quiet),
         ] {
             let client = info_line::parse(line.as_bytes()).unwrap();

@@ -145,7 +145,14 @@ fn close_those<'a, T>(
 
 /// Whether it is being closed.
 fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool {
+    if closing.off_keys {
+        look::unblock(ctx, client.id);
+    }
     let ready = match closing.manner {
+        Manner::OnlyOffKeys => {
+            state::with(|state| state.reaper.taken_off_keys(now, closing));
+            return false;
+        }
         Manner::ShutThenClose => {
             ffi::socket::shut_writing(client.fd);
             true

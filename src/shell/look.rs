@@ -2,7 +2,7 @@
 
 use super::clock;
 use super::ffi::call::{call, Reply};
-use super::ffi::{socket, text, Context};
+use super::ffi::{self, socket, text, Context};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::time::Millis;
@@ -35,6 +35,18 @@ fn socket_received(client: &Client) -> Option<Received> {
     let (bytes, ago_ms) = socket::received(client.fd)?;
     let last = clock::now().minus(Millis(ago_ms));
     Some(Received { bytes, last })
+}
+
+/// Takes a client that waits for data off its keys, with the answer of a timeout. Never while clients are
+/// paused: Redis 7.0 aborts when it is to unblock one that CLIENT PAUSE holds back.
+pub fn unblock(ctx: Context, id: ClientId) {
+    if !ffi::is_paused() {
+        call(
+            ctx,
+            c"CLIENT",
+            &[b"UNBLOCK", id.to_string().as_bytes(), b"TIMEOUT"],
+        );
+    }
 }
 
 /// User and name, without CLIENT LIST: two lookups by id.

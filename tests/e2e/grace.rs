@@ -172,6 +172,7 @@ fn a_blocked_connection_is_left_until_grace_ends(on: &'static str) {
         conns.push(conn);
     }
     for (conn, line) in conns.iter_mut().zip(lines) {
+        assert_eq!(conn.reply(), Ok(Value::Nil), "{line}: as at its timeout");
         let at = conn.ends();
         assert!(at >= conn.before + ms(1000), "{line}: {:?}", at - conn.before);
         assert!(at <= conn.after + ms(2000), "{line}: {:?}", at - conn.after);

@@ -136,6 +136,7 @@ fn a_busy_one_drains_first_and_no_longer_than_grace(on: &'static str) {
         clients.contains("blocked_clients:1")
     });
     assert_eq!(admin.ok(&format!("CONNAGE.KILL ID {id} GRACE 100")).int(), 1);
+    assert_eq!(conn.reply(), Ok(Value::Nil));
     conn.ends();
     let how = [
         "evicted_quiet",

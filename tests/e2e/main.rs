@@ -12,6 +12,7 @@
     clippy::disallowed_methods
 )]
 
+mod blocked;
 mod clock;
 mod descriptors;
 mod evict;

@@ -4,7 +4,7 @@
 use crate::engine::client::{Client, ClientId};
 use crate::engine::drains::Reach;
 use crate::engine::info_line;
-use crate::engine::manner::Surroundings;
+use crate::engine::manner::{Manner, Surroundings};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::reaper::{Closing, Order, Reaper};
 use crate::engine::settings::{Name, Settings};
@@ -147,6 +147,10 @@ fn close(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros, client: &Client,
         return;
     };
     assert!(!client.has_flag(b'M'), "the link to the master");
+    if closing.manner == Manner::OnlyOffKeys {
+        reaper.taken_off_keys(now, &closing);
+        return;
+    }
     match inputs.below(10) {
         0 => reaper.not_closed(now, client.id),
         1 => reaper.disconnected(client.id),

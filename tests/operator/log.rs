@@ -67,6 +67,9 @@ fn an_entry_says_who_went_why_and_how(on: &'static str) {
             }
         }
         let line = client_line(&mut admin, id).expect("there");
+        if how == "blocked" {
+            assert_eq!(conn.reply(), Ok(Value::Nil));
+        }
         conn.ends();
         wait_until("the entry", || {
             log(&mut admin).iter().any(|entry| entry.int("id") == id)

@@ -14,6 +14,9 @@ use crate::engine::time::{Micros, Millis};
 
 /// In bytes.
 const LONG: u64 = 16 * 1_024;
+/// Who was taken off its keys has its answer, and has done what it sent behind, within this time; a client
+/// that does not read may never.
+const MOMENT_OFF_KEYS: Millis = Millis(1_000);
 
 /// A connection that is to be closed now, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +30,11 @@ pub struct Closing {
     pub age: Millis,
     pub waited: Millis,
     by_command: bool,
-    /// OVER has a rate of its own.
-    paced: bool,
+    /// `rate` has nothing to say: OVER has one of its own, and who was taken off its keys has spent its share.
+    paid: bool,
+    /// It waits for data: to be taken off its keys first. Between the flag and the end of a client, what
+    /// another one pushes would still be popped for it, and be lost.
+    pub off_keys: bool,
     /// Quiet at the first look, and `rate` did not hold it up: (µs since its limit).
     lag_us: Option<u64>,
 }
@@ -129,13 +135,20 @@ impl Reaper {
             .map(|(since, c)| since.plus(c.grace));
         let end = age_end.into_iter().chain(command_end).min().unwrap_or(now);
         let over = now >= end && !around.paused && !around.nested;
-        let how = match activity {
-            Activity::Quiet => Some(How::Quiet),
-            Activity::Blocked if over => Some(How::Blocked),
-            Activity::Transaction | Activity::Busy if over => Some(How::Forced),
-            _ => None,
+        let how = match drain.off_keys {
+            None => match activity {
+                Activity::Quiet => Some(How::Quiet),
+                Activity::Blocked if over => Some(How::Blocked),
+                Activity::Transaction | Activity::Executing | Activity::Busy if over => Some(How::Forced),
+                _ => None,
+            },
+            Some(since) => self.how_off_keys(now, seen, activity, since, over),
         };
+        let only_off_keys = how == Some(How::Blocked) && drain.off_keys.is_none();
         let chosen = how.and_then(|how| {
+            if only_off_keys {
+                return Some((how, Manner::OnlyOffKeys));
+            }
             let manner = self.manner(seen, entry.is_tls(), around, over)?;
             // Quiet, but not closable without loss, and out of grace.
             let lossy = how == How::Quiet && over && manner.may_lose(seen);
@@ -154,7 +167,8 @@ impl Reaper {
             return None;
         };
         let paced = by_command && drain.command.is_some_and(|command| command.paced);
-        let is_held = !paced && self.may_close == 0;
+        let paid = paced || drain.off_keys.is_some();
+        let is_held = !paid && self.may_close == 0;
         if is_held {
             self.rate_held_until = now;
         }
@@ -164,7 +178,7 @@ impl Reaper {
             self.queue(id, drain.due_since.unwrap_or(now));
             return None;
         }
-        if !paced {
+        if !paid {
             self.may_close -= 1;
         }
         self.closings += 1;
@@ -172,8 +186,14 @@ impl Reaper {
         let planned = first_look && !by_command && entry.at == age_due;
         let held_up = age_due.max(self.limits_since) <= self.rate_held_until;
         let lag_us = (planned && how == How::Quiet && !held_up).then(|| now.since(due));
-        self.drains.remove(id);
-        self.set_state(id, State::Closing, Micros::NEVER);
+        if only_off_keys {
+            drain.off_keys = Some(now);
+            drain.next_look = now;
+            self.drain(id, drain);
+        } else {
+            self.drains.remove(id);
+            self.set_state(id, State::Closing, Micros::NEVER);
+        }
         Some(Closing {
             id,
             how,
@@ -183,9 +203,33 @@ impl Reaper {
             age: Millis(now.since(entry.birth) / 1_000),
             waited: Millis(now.since(due_since) / 1_000),
             by_command,
-            paced,
+            paid,
+            off_keys: client.waits_for_data(),
             lag_us,
         })
+    }
+
+    /// How one is to be closed that was taken off its keys at `since`, if now: once its answer, as at its
+    /// timeout, has left. If it blocks again at once, or has sent what the server has not read, nothing is lost.
+    fn how_off_keys(
+        &self,
+        now: Micros,
+        seen: &Seen,
+        activity: Activity,
+        since: Micros,
+        over: bool,
+    ) -> Option<How> {
+        let read = Seen {
+            unread: Some(0),
+            ..*seen
+        };
+        match activity {
+            Activity::Quiet => Some(How::Blocked),
+            Activity::Blocked if over => Some(How::Blocked),
+            Activity::Busy if over && self.activity(&read, false) == Activity::Quiet => Some(How::Blocked),
+            _ if over && now >= since.plus(MOMENT_OFF_KEYS) => Some(How::Forced),
+            _ => None,
+        }
     }
 
     fn not_due(&mut self, id: ClientId, mut drain: Drain, age_due: Micros, command_due: Micros) {
@@ -260,9 +304,16 @@ impl Reaper {
         self.queue(id, now);
     }
 
+    /// [`Manner::OnlyOffKeys`] was done: to be closed at one of the next looks, whatever `rate` says then.
+    pub fn taken_off_keys(&mut self, now: Micros, closing: &Closing) {
+        if !closing.paid {
+            self.rate.spend(now);
+        }
+    }
+
     /// The server has taken `closing` over.
     pub fn closed(&mut self, now: Micros, client: &Client, closing: &Closing, wall_ms: u64) {
-        if !closing.paced {
+        if !closing.paid {
             self.rate.spend(now);
         }
         self.tally.count(closing.how, closing.by_command);

@@ -158,7 +158,8 @@ impl Reaper {
         }
     }
 
-    /// Drains whose look is due: those that OVER paces are looked at, the others queue for `rate`.
+    /// Drains whose look is due: those that OVER paces, and those that have spent their share of `rate` when they
+    /// were taken off their keys, are looked at; the others queue for it.
     fn take_paced_drains(&mut self, now: Micros, plan: &mut Plan) {
         let batch = self.pace.batch();
         for _ in 0..MOVES {
@@ -169,7 +170,7 @@ impl Reaper {
                 break;
             };
             let paced = drain.command.is_some_and(|c| c.paced && c.start <= now);
-            if !paced {
+            if !paced && drain.off_keys.is_none() {
                 self.queue(id, drain.due_since.unwrap_or(drain.next_look));
                 continue;
             }

@@ -6,7 +6,7 @@ use crate::engine::drains::Reach;
 use crate::engine::info_line;
 use crate::engine::jitter;
 use crate::engine::journal::How;
-use crate::engine::manner::Surroundings;
+use crate::engine::manner::{Manner, Surroundings};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::settings::Name;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ impl Is {
             Is::Quiet => "flags=N",
             Is::Busy => "flags=N obl=5",
             Is::Multi => "flags=x multi=1",
-            Is::Blocked => "flags=b",
+            Is::Blocked => "flags=b cmd=blpop",
             Is::Subscriber => "flags=P sub=1",
             Is::Monitor => "flags=O",
             Is::Replica => "flags=S",
@@ -77,6 +77,9 @@ struct World {
     look_us: u64,
     /// The most that were closed in one round.
     most_at_once: usize,
+    /// Who was taken off its keys, and when; and what becomes of them.
+    off_keys: Vec<(u64, u64)>,
+    then: Is,
 }
 
 fn us(ms: u64) -> Micros {
@@ -104,6 +107,8 @@ impl World {
             looks: 0,
             look_us: 0,
             most_at_once: 0,
+            off_keys: Vec::new(),
+            then: Is::Quiet,
         }
     }
 
@@ -203,6 +208,13 @@ impl World {
         let Some(closing) = closing else {
             return;
         };
+        if closing.manner == Manner::OnlyOffKeys {
+            self.reaper.taken_off_keys(us(self.now), &closing);
+            self.off_keys.push((client.id.0, self.now));
+            let then = self.then;
+            self.become_(client.id.0, then);
+            return;
+        }
         self.reaper.closed(us(self.now), &client, &closing, 0);
         self.gone.push(Gone {
             id: client.id.0,
@@ -277,6 +289,64 @@ fn grace_ends_as_what_was_under_way() {
 }
 
 #[test]
+fn who_waits_for_data_is_taken_off_its_keys_at_the_end_of_grace_and_closed_when_it_has_its_answer() {
+    for (then, how, at_most) in [
+        (Is::Quiet, How::Blocked, 0),
+        // It blocks again at once.
+        (Is::Blocked, How::Blocked, 0),
+        // It takes no answer, or has begun something.
+        (Is::Busy, How::Forced, 1_010),
+        (Is::Multi, How::Forced, 1_600),
+    ] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "500"), (Name::Rate, "200")]);
+        world.then = then;
+        let id = world.connect(Is::Blocked, "u");
+        world.pass(1_500 + at_most);
+        assert_eq!(world.off_keys, [(id, START + 1_500)], "{then:?}: once");
+        assert_eq!(world.gone.first().map(|gone| gone.how), Some(how), "{then:?}");
+        if at_most == 0 {
+            let spent = 4 - world.reaper.rate.allowance(us(world.now));
+            assert_eq!(spent, 1, "{then:?}: of `rate`");
+        }
+    }
+}
+
+#[test]
+fn nobody_who_waits_for_data_is_closed_with_its_keys() {
+    for line in [
+        "flags=b cmd=blpop",
+        "flags=xb cmd=blpop multi=1",
+        "flags=b cmd=blpop oll=3",
+    ] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "500")]);
+        let id = world.connect(Is::Quiet, "u");
+        let line = format!("id={id} {line}");
+        let client = info_line::parse(line.as_bytes()).unwrap();
+        let mut closings: Vec<Closing> = Vec::new();
+        while closings
+            .last()
+            .is_none_or(|last| last.manner == Manner::OnlyOffKeys)
+        {
+            let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
+            world.now = now.0.div_ceil(1_000);
+            let now = us(world.now);
+            let plan = world.reaper.tick(now);
+            if !plan.look.is_empty() {
+                let seen = Seen {
+                    client,
+                    unread: Some(0),
+                    unacked: Some(0),
+                    received: None,
+                };
+                closings.extend(world.reaper.judge(now, &seen, &world.around()));
+            }
+            world.reaper.carried_out(now, &plan, 0, 0);
+        }
+        assert!(closings.iter().all(|closing| closing.off_keys), "{line}");
+    }
+}
+
+#[test]
 fn what_gets_quiet_within_its_grace_goes_quietly_soon_after() {
     for is in [Is::Multi, Is::Busy, Is::Blocked] {
         let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1m")]);
@@ -300,7 +370,7 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
         ("flags=N fd=7 oll=3", 0),
         ("flags=U fd=7 qbuf=40", 0),
         ("flags=x fd=7 multi=2", 0),
-        ("flags=b fd=7", 0),
+        ("flags=b cmd=blpop fd=7", 0),
         ("flags=N fd=-1 qbuf=40", 0),
     ] {
         let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1500")]);
