@@ -27,7 +27,7 @@ pub struct Command {
 }
 
 /// A connection that is waited for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     pub command: Option<Command>,
     /// First look at which age would have closed it, had it been quiet; its grace runs from here.
@@ -49,6 +49,8 @@ pub struct Drain {
     pub next_gate: Micros,
     /// Its descriptor, as the last look told; -1 before.
     pub fd: i32,
+    /// It has refused to linger.
+    pub refused: bool,
 }
 
 impl Drain {
@@ -65,6 +67,7 @@ impl Drain {
             gateable: false,
             next_gate: Micros(0),
             fd: -1,
+            refused: false,
         }
     }
 }

@@ -7,8 +7,9 @@ use super::quiet::Seen;
 /// How the shell is to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Shut down its writing half, then let the server close it, for a server that would leave the client
-    /// without an end of stream while a forked child holds the socket open.
+    /// Shut it down, then let the server close it: for a server that would leave the client without an end of
+    /// stream while a forked child holds the socket open; and so that the end is on its way before the reset
+    /// that answers what the client sends just then.
     ShutThenClose,
     /// Keep a duplicate that only reads until all has arrived, as nginx's `lingering_close`: a plain
     /// close throws away what the kernel has not delivered as soon as the client sends a byte more.
@@ -16,16 +17,31 @@ pub enum Manner {
     /// Linger, and have the kernel drop what the client sends from now on. For a server that shuts down the
     /// duplicate's reading half as well: a byte that comes then would be answered with a reset.
     LingerDeaf,
+    /// Have the kernel drop what the client sends from now on, and let the server close it. For TCP where no
+    /// duplicate can be had: a closed socket without one goes on delivering what it holds, and the byte that
+    /// would be answered with a reset does not reach it.
+    DeafThenClose,
     /// Let the server close it and do nothing else.
     ServerAlone,
     /// Do not close it yet: it waits for data, and is only taken off its keys, with the answer of a timeout.
     OnlyOffKeys,
 }
 
+/// Why a connection could not be closed as judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No number is free for a duplicate of any socket.
+    NoNumber,
+    /// The kernel drops nothing for anybody: a sandbox forbids it.
+    Forbidden,
+    /// This socket alone: of multipath TCP the kernel drops nothing.
+    ThisSocket,
+}
+
 impl Manner {
     /// Whether what the kernel still holds may be lost.
     pub fn may_lose(self, seen: &Seen) -> bool {
-        !self.lingers() && seen.unacked.unwrap_or(0) > 0
+        !self.lingers() && self != Manner::DeafThenClose && seen.unacked.unwrap_or(0) > 0
     }
 
     pub fn lingers(self) -> bool {
@@ -56,31 +72,55 @@ pub struct Surroundings {
     pub linger_room: usize,
 }
 
+impl Surroundings {
+    /// As they are for a connection that has refused to linger.
+    pub fn without_lingering(self) -> Self {
+        Surroundings {
+            can_deafen: false,
+            linger_room: 0,
+            ..self
+        }
+    }
+}
+
 /// A connection idle for so long has nothing on its way that would meet a closed socket. The server tells
 /// whole seconds of a clock that it reads now and then: 2 is more than 1 for certain.
 const IDLE_S: u64 = 2;
 
 /// How to close now what is quiet, or is closed all the same since `over`; `None`: not now.
 pub fn manner(seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
-    let delivered = seen.unacked == Some(0);
+    let (client, delivered) = (&seen.client, seen.unacked == Some(0));
+    if client.fd < 0 {
+        // Not a socket (RDMA): only the server knows how to close it.
+        return Some(Manner::ServerAlone);
+    }
     // TLS says goodbye in its own words (close_notify), which the server writes when it closes.
-    let plain = if tls || around.ends_despite_child {
+    let shut = if tls {
         Manner::ServerAlone
     } else {
         Manner::ShutThenClose
     };
-    if delivered && !tls && seen.client.idle_s >= IDLE_S {
-        return Some(plain);
+    if delivered && !tls && client.idle_s >= IDLE_S {
+        return Some(if around.ends_despite_child {
+            Manner::ServerAlone
+        } else {
+            shut
+        });
     }
-    if around.shuts_both_halves && seen.client.is_unix() && !delivered && !over {
+    if around.shuts_both_halves && client.is_unix() && !delivered && !over {
         // Its client could not send any more, and many would not read on after that.
         return None;
     }
-    let deaf = around.shuts_both_halves && !seen.client.is_unix();
-    if around.linger_room > 0 && (!deaf || around.can_deafen) {
+    let can_deafen = around.can_deafen && !client.is_unix();
+    let deaf = around.shuts_both_halves && !client.is_unix();
+    if around.linger_room > 0 && (!deaf || can_deafen) {
         return Some(if deaf { Manner::LingerDeaf } else { Manner::Linger });
     }
-    (delivered || over).then_some(plain)
+    if can_deafen {
+        return Some(Manner::DeafThenClose);
+    }
+    // Its end has to be on its way before a byte comes that the server has not read.
+    (delivered || over).then_some(shut)
 }
 
 #[cfg(test)]
@@ -93,9 +133,13 @@ mod tests {
         use Manner::*;
         let room = Surroundings {
             linger_room: 1,
+            can_deafen: true,
             ..Surroundings::default()
         };
-        let full = Surroundings::default();
+        let full = Surroundings {
+            linger_room: 0,
+            ..room
+        };
         let ends = Surroundings {
             ends_despite_child: true,
             ..room
@@ -106,40 +150,48 @@ mod tests {
         };
         let child = Surroundings {
             shuts_both_halves: true,
-            can_deafen: true,
             ..ends
         };
         let cannot = Surroundings {
             can_deafen: false,
             ..child
         };
+        let refused = child.without_lingering();
         for (line, unacked, tls, around, over, expected) in [
             ("idle=5", Some(0), false, room, false, Some(ShutThenClose)),
             ("idle=0", Some(0), false, room, false, Some(Linger)),
             ("idle=5", Some(9), false, room, false, Some(Linger)),
             ("idle=5", None, false, room, false, Some(Linger)),
             ("idle=5", Some(0), true, room, false, Some(Linger)),
-            ("idle=5", Some(0), true, full, false, Some(ServerAlone)),
-            ("idle=0", Some(0), false, full, false, Some(ShutThenClose)),
-            ("idle=5", Some(9), false, full, false, None),
-            ("idle=5", Some(9), false, full, true, Some(ShutThenClose)),
+            ("idle=1", Some(0), false, room, false, Some(Linger)),
+            ("idle=5", Some(0), true, full, false, Some(DeafThenClose)),
+            ("idle=0", Some(0), false, full, false, Some(DeafThenClose)),
+            ("idle=5", Some(9), false, full, false, Some(DeafThenClose)),
+            ("idle=5", Some(9), false, full, true, Some(DeafThenClose)),
+            ("idle=5 flags=U", Some(9), false, full, false, None),
+            ("idle=5 flags=U", Some(9), false, full, true, Some(ShutThenClose)),
+            ("idle=0 flags=U", Some(0), false, full, false, Some(ShutThenClose)),
             ("idle=0", Some(9), false, child, false, Some(LingerDeaf)),
             ("idle=0", Some(0), true, child, false, Some(LingerDeaf)),
             ("idle=5", Some(0), false, ends, false, Some(ServerAlone)),
             ("idle=0", Some(0), false, ends, false, Some(Linger)),
-            ("idle=0", Some(0), false, ends_full, false, Some(ServerAlone)),
-            ("idle=5", Some(9), false, ends_full, false, None),
-            ("idle=5", Some(9), false, ends_full, true, Some(ServerAlone)),
+            ("idle=0", Some(0), false, ends_full, false, Some(DeafThenClose)),
+            ("idle=5", Some(9), false, ends_full, false, Some(DeafThenClose)),
             ("idle=5", Some(0), false, child, false, Some(ServerAlone)),
             ("idle=5", Some(9), false, cannot, false, None),
-            ("idle=0", Some(0), false, cannot, false, Some(ServerAlone)),
+            ("idle=0", Some(0), false, cannot, false, Some(ShutThenClose)),
+            ("idle=0", Some(0), true, cannot, false, Some(ServerAlone)),
             ("idle=5", Some(9), true, cannot, true, Some(ServerAlone)),
             ("idle=0 flags=U", Some(9), false, child, false, None),
             ("idle=0 flags=U", Some(0), false, child, false, Some(Linger)),
             ("idle=0 flags=U", Some(9), false, child, true, Some(Linger)),
-            ("idle=1", Some(0), false, room, false, Some(Linger)),
+            ("idle=0", Some(9), false, refused, false, None),
+            ("idle=0", Some(0), false, refused, false, Some(ShutThenClose)),
+            ("idle=0", Some(9), false, refused, true, Some(ShutThenClose)),
+            ("idle=0", Some(9), true, refused, true, Some(ServerAlone)),
+            ("idle=0 fd=-1", None, false, room, false, Some(ServerAlone)),
         ] {
-            let line = format!("id=1 {line}");
+            let line = format!("id=1 {line} fd=8");
             let client = info_line::parse(line.as_bytes()).unwrap();
             let seen = Seen {
                 client,
@@ -152,6 +204,27 @@ mod tests {
                 expected,
                 "{line} {unacked:?} {around:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_plain_close_may_lose_what_is_on_its_way() {
+        let client = info_line::parse(b"id=1 fd=8").unwrap();
+        for (manner, unacked, expected) in [
+            (Manner::ServerAlone, Some(9), true),
+            (Manner::ShutThenClose, Some(9), true),
+            (Manner::ShutThenClose, Some(0), false),
+            (Manner::Linger, Some(9), false),
+            (Manner::LingerDeaf, Some(9), false),
+            (Manner::DeafThenClose, Some(9), false),
+        ] {
+            let seen = Seen {
+                client,
+                unread: Some(0),
+                unacked,
+                received: None,
+            };
+            assert_eq!(manner.may_lose(&seen), expected, "{manner:?} {unacked:?}");
         }
     }
 }

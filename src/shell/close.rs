@@ -1,12 +1,12 @@
 //! Close: carries out a plan. Looks, lets the engine judge, closes, and tells it what came of it.
 
-use super::ffi::{self, Context};
+use super::ffi::{self, socket, Context};
 use super::state::{self, State};
 use super::{clock, log, look};
 use crate::engine::client::Client;
 use crate::engine::info_line;
 use crate::engine::journal::How;
-use crate::engine::manner::{Manner, Surroundings};
+use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::prefetch::Line;
 use crate::engine::reaper::{Closing, Plan, Reaper};
 use crate::engine::time::Micros;
@@ -45,7 +45,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     });
     let asking = clock::worked_us();
     state::with(|state| {
-        let has_input = |fd| ffi::socket::unread(fd).is_some_and(|bytes| bytes > 0);
+        let has_input = |fd| socket::unread(fd).is_some_and(|bytes| bytes > 0);
         for (id, fd) in state.reaper.put_off_the_busy(now, &mut plan, has_input) {
             state.gates.shut(now, id, fd);
         }
@@ -118,7 +118,7 @@ fn close_those<'a, T>(
     };
     let work = |state: &mut State| {
         let would_evict = state.reaper.tally.would_evict;
-        around.linger_room = state.linger.room();
+        around.linger_room = state.linger.room(now);
         around.can_deafen = state.linger.can_deafen();
         let mut closings = Vec::new();
         for one in those {
@@ -148,26 +148,12 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool 
     if closing.off_keys {
         look::unblock(ctx, client.id);
     }
-    let ready = match closing.manner {
-        Manner::OnlyOffKeys => {
-            state::with(|state| state.reaper.taken_off_keys(now, closing));
-            return false;
-        }
-        Manner::ShutThenClose => {
-            ffi::socket::shut_writing(client.fd);
-            true
-        }
-        Manner::Linger | Manner::LingerDeaf => state::with(|state| {
-            let tls = state.reaper.is_tls(client.id);
-            let deaf = closing.manner == Manner::LingerDeaf;
-            state.gates.open(client.id);
-            state.linger.hold(now, client.id, client.fd, tls, deaf)
-        })
-        .unwrap_or(false),
-        Manner::ServerAlone => true,
-    };
-    if !ready {
-        state::with(|state| state.reaper.not_closed(now, client.id));
+    if closing.manner == Manner::OnlyOffKeys {
+        state::with(|state| state.reaper.taken_off_keys(now, closing));
+        return false;
+    }
+    if let Err(refusal) = prepare(now, client, closing.manner) {
+        state::with(|state| state.reaper.not_closed(now, closing, refusal));
         return false;
     }
     let found = ffi::close_client(ctx, client.id.0);
@@ -182,4 +168,31 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool 
         }
     });
     found
+}
+
+/// Has the socket ready for the server to close it.
+fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> {
+    let (id, fd) = (client.id, client.fd);
+    let work = |state: &mut State| match manner {
+        Manner::ServerAlone | Manner::OnlyOffKeys => Ok(()),
+        Manner::ShutThenClose => {
+            socket::shut(fd);
+            socket::discard_input(fd);
+            Ok(())
+        }
+        Manner::DeafThenClose => {
+            state.gates.forget(id);
+            state.linger.deafen(fd)?;
+            if !state.reaper.is_tls(id) {
+                socket::shut_writing(fd);
+            }
+            Ok(())
+        }
+        Manner::Linger | Manner::LingerDeaf => {
+            let (tls, deaf) = (state.reaper.is_tls(id), manner == Manner::LingerDeaf);
+            state.gates.open(id);
+            state.linger.hold(now, id, fd, tls, deaf)
+        }
+    };
+    state::with(work).unwrap_or(Err(Refusal::ThisSocket))
 }

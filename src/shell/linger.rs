@@ -6,6 +6,7 @@
 
 use super::ffi::socket;
 use crate::engine::client::ClientId;
+use crate::engine::manner::Refusal;
 use crate::engine::time::{Micros, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::raw::c_int;
@@ -22,6 +23,8 @@ const WANTED: u64 = 1_024;
 const LONGEST: Millis = Millis(30_000);
 /// What the server may open beyond its clients: `CONFIG_FDSET_INCR` in its server.h.
 const SERVER_EXTRA: u64 = 128;
+/// How long nobody lingers after no number could be had: somebody has lowered the limit, or taken many.
+const PAUSE: Millis = Millis(10_000);
 
 #[derive(Debug)]
 struct Held {
@@ -41,9 +44,13 @@ struct Held {
 pub struct Linger {
     held: BTreeMap<ClientId, Held>,
     looks: BTreeSet<(Micros, ClientId)>,
+    /// The server's `maxclients`.
+    max_clients: u64,
     lowest: c_int,
     most: usize,
-    /// The kernel has refused to drop what a client sends (a sandbox may forbid it).
+    /// No number could be had: nobody lingers until then.
+    refused_until: Option<Micros>,
+    /// The kernel has refused to drop what clients send (a sandbox may forbid it).
     cannot_deafen: bool,
 }
 
@@ -53,6 +60,12 @@ impl Linger {
     /// soft limit itself raised it to just what its clients take: it is raised a little more then, within
     /// the hard limit, which is the operator's.
     pub fn set_room(&mut self, max_clients: u64) {
+        self.max_clients = max_clients;
+        self.measure();
+    }
+
+    fn measure(&mut self) {
+        let max_clients = self.max_clients;
         let lowest = max_clients.saturating_add(SERVER_EXTRA);
         let needed = lowest.saturating_add(WANTED);
         let needed = needed.saturating_add(needed / 19).saturating_add(64);
@@ -70,7 +83,11 @@ impl Linger {
         self.lowest = lowest;
     }
 
-    pub fn room(&self) -> usize {
+    pub fn room(&mut self, now: Micros) -> usize {
+        if self.refused_until.is_some_and(|until| until <= now) {
+            self.refused_until = None;
+            self.measure();
+        }
         self.most.saturating_sub(self.held.len())
     }
 
@@ -92,15 +109,43 @@ impl Linger {
         self.held.insert(id, held);
     }
 
+    /// Has the kernel drop what a client sends from now on, and throws away what came since it was looked at:
+    /// unread, it would be answered with a reset.
+    pub fn deafen(&mut self, fd: c_int) -> Result<(), Refusal> {
+        let done = socket::drop_payload(fd);
+        match done {
+            Ok(()) => {
+                socket::discard_input(fd);
+            }
+            Err(Refusal::Forbidden) => self.cannot_deafen = true,
+            Err(_) => {}
+        }
+        done
+    }
+
     /// Keeps a duplicate of a connection that the server is about to close.
-    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, tls: bool, deaf: bool) -> bool {
-        let Some(fd) = socket::duplicate(fd, self.lowest) else {
-            return false;
-        };
-        if deaf && !socket::drop_payload(fd) {
-            self.cannot_deafen = true;
-            socket::close(fd);
-            return false;
+    pub fn hold(
+        &mut self,
+        now: Micros,
+        id: ClientId,
+        fd: c_int,
+        tls: bool,
+        deaf: bool,
+    ) -> Result<(), Refusal> {
+        if self.most == 0 {
+            return Err(Refusal::NoNumber);
+        }
+        let copy = socket::duplicate(fd, self.lowest);
+        if copy == Err(Refusal::NoNumber) {
+            self.most = 0;
+            self.refused_until = Some(now.plus(PAUSE));
+        }
+        let fd = copy?;
+        if deaf {
+            if let Err(refusal) = self.deafen(fd) {
+                socket::close(fd);
+                return Err(refusal);
+            }
         }
         let mut held = Held {
             fd,
@@ -120,7 +165,7 @@ impl Linger {
             now.plus(FIRST_LOOK)
         };
         self.look_at(id, held, at);
-        true
+        Ok(())
     }
 
     /// The server is letting go of a connection; only when this event's round is over has it.

@@ -20,6 +20,7 @@ mod faults;
 mod grace;
 mod info;
 mod kill;
+mod lingering;
 mod load_unload;
 mod nested;
 mod nothing_lost;

@@ -60,13 +60,13 @@ fn no_reply_is_lost_over_tls_and_it_ends_with_close_notify(on: &'static str) {
 }
 
 /// A dataset that takes a forked child so long to save.
-fn slow_to_save(admin: &mut Conn, time: Duration) {
+pub(crate) fn slow_to_save(admin: &mut Conn, time: Duration) {
     admin.ok("DEBUG POPULATE 1000");
     let delay = time.as_micros() / 1000;
     admin.ok(&format!("CONFIG SET rdb-key-save-delay {delay}"));
 }
 
-fn saving(admin: &mut Conn) -> bool {
+pub(crate) fn saving(admin: &mut Conn) -> bool {
     info(admin, "persistence")["rdb_bgsave_in_progress"] == 1
 }
 
@@ -126,9 +126,9 @@ fn the_same_load_loses_replies_without_the_look_or_the_lingering(on: &'static st
 }
 
 /// What the slow reader saw.
-struct Slow {
+pub(crate) struct Slow {
     /// It was closed while it had read nothing.
-    evicted_unread: bool,
+    pub evicted_unread: bool,
     values: Vec<Value>,
     gone: Gone,
     counter: i64,
@@ -136,7 +136,7 @@ struct Slow {
 
 /// A client with a small receive buffer asks for much, reads nothing until well past its
 /// limit, sends one more command, and only then reads.
-fn slow_reader(server: &Server, address: &Address, size: usize) -> Slow {
+pub(crate) fn slow_reader(server: &Server, address: &Address, size: usize) -> Slow {
     let mut admin = server.admin();
     admin.ok("DEL n");
     admin.call(&["SET".into(), "big".into(), "x".repeat(size)]);
@@ -177,7 +177,7 @@ impl Slow {
     /// Each command that was executed has its reply, whole and in order, and a clean end
     /// follows. Whoever was evicted unread ran nothing after that.
     #[track_caller]
-    fn got_all(&self, size: usize, title: &str) {
+    pub fn got_all(&self, size: usize, title: &str) {
         let expected: Vec<Value> = match self.evicted_unread {
             true => vec![Value::Int(1), big(size), Value::Int(2)],
             false => vec![Value::Int(1), big(size), Value::Int(2), Value::Int(3)],

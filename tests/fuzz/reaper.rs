@@ -4,7 +4,7 @@
 use crate::engine::client::{Client, ClientId};
 use crate::engine::drains::Reach;
 use crate::engine::info_line;
-use crate::engine::manner::{Manner, Surroundings};
+use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::reaper::{Closing, Order, Reaper};
 use crate::engine::settings::{Name, Settings};
@@ -152,7 +152,10 @@ fn close(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros, client: &Client,
         return;
     }
     match inputs.below(10) {
-        0 => reaper.not_closed(now, client.id),
+        0 => {
+            let refusals = [Refusal::NoNumber, Refusal::Forbidden, Refusal::ThisSocket];
+            reaper.not_closed(now, &closing, refusals[inputs.below(3)]);
+        }
         1 => reaper.disconnected(client.id),
         _ => {
             reaper.closed(now, client, &closing, inputs.number());

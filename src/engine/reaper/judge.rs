@@ -6,7 +6,7 @@ use crate::engine::client::{Client, ClientId, ClientType};
 use crate::engine::drains::{backoff, Drain, Reach};
 use crate::engine::identity;
 use crate::engine::journal::{Circumstances, How, Reason};
-use crate::engine::manner::{manner, Manner, Surroundings};
+use crate::engine::manner::{manner, Manner, Refusal, Surroundings};
 use crate::engine::prefetch::Line;
 use crate::engine::quiet::{Activity, Seen};
 use crate::engine::registry::{Entry, State};
@@ -37,6 +37,8 @@ pub struct Closing {
     pub off_keys: bool,
     /// Quiet at the first look, and `rate` did not hold it up: (µs since its limit).
     lag_us: Option<u64>,
+    /// How it was waited for, should it refuse to be closed so.
+    drain: Drain,
 }
 
 impl Reaper {
@@ -149,7 +151,12 @@ impl Reaper {
             if only_off_keys {
                 return Some((how, Manner::OnlyOffKeys));
             }
-            let manner = self.manner(seen, entry.is_tls(), around, over)?;
+            let around = if drain.refused {
+                around.without_lingering()
+            } else {
+                *around
+            };
+            let manner = self.manner(seen, entry.is_tls(), &around, over)?;
             // Quiet, but not closable without loss, and out of grace.
             let lossy = how == How::Quiet && over && manner.may_lose(seen);
             Some((if lossy { How::Forced } else { how }, manner))
@@ -206,6 +213,7 @@ impl Reaper {
             paid,
             off_keys: client.waits_for_data(),
             lag_us,
+            drain: Drain { end, ..drain },
         })
     }
 
@@ -299,9 +307,17 @@ impl Reaper {
         );
     }
 
-    /// It could not be closed as judged (no descriptor to linger with): judged again soon.
-    pub fn not_closed(&mut self, now: Micros, id: ClientId) {
-        self.queue(id, now);
+    /// It could not be closed as judged: judged anew soon, and for good in another way if it is the one that
+    /// refuses.
+    pub fn not_closed(&mut self, now: Micros, closing: &Closing, refusal: Refusal) {
+        if !self.is_tracked(closing.id) {
+            return;
+        }
+        let mut drain = closing.drain;
+        drain.refused |= refusal == Refusal::ThisSocket;
+        let waited = now.since(drain.due_since.unwrap_or(now));
+        drain.next_look = now.plus_micros(backoff(waited, true));
+        self.drain(closing.id, drain);
     }
 
     /// [`Manner::OnlyOffKeys`] was done: to be closed at one of the next looks, whatever `rate` says then.

@@ -6,7 +6,7 @@ use crate::engine::drains::Reach;
 use crate::engine::info_line;
 use crate::engine::jitter;
 use crate::engine::journal::How;
-use crate::engine::manner::{Manner, Surroundings};
+use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::settings::Name;
 use proptest::prelude::*;
@@ -69,6 +69,11 @@ struct World {
     gone: Vec<Gone>,
     paused: bool,
     nested: bool,
+    /// What any duplicate meets, and how often one was asked for.
+    refusal: Option<Refusal>,
+    refused: usize,
+    /// The peers' kernels have not acknowledged all.
+    unacked: u64,
     next_id: u64,
     /// How many of those gone were closed by a line that was kept.
     known: usize,
@@ -102,6 +107,9 @@ impl World {
             gone: Vec::new(),
             paused: false,
             nested: false,
+            refusal: None,
+            refused: 0,
+            unacked: 0,
             next_id: 1,
             known: 0,
             looks: 0,
@@ -168,7 +176,7 @@ impl World {
                 continue;
             };
             let line = format!(
-                "id={id} addr=1.2.3.4:5 idle=9 user={} {}",
+                "id={id} addr=1.2.3.4:5 fd=8 idle=9 user={} {}",
                 peer.user,
                 peer.is.line()
             );
@@ -187,7 +195,7 @@ impl World {
         Seen {
             client,
             unread: Some(0),
-            unacked: Some(0),
+            unacked: Some(self.unacked),
             received: Some(Received {
                 bytes: peer.sent,
                 last: us(peer.changed),
@@ -199,7 +207,10 @@ impl World {
         Surroundings {
             paused: self.paused,
             nested: self.nested,
-            linger_room: 9,
+            linger_room: match self.refusal {
+                Some(Refusal::NoNumber) if self.refused > 0 => 0,
+                _ => 9,
+            },
             ..Surroundings::default()
         }
     }
@@ -213,6 +224,11 @@ impl World {
             self.off_keys.push((client.id.0, self.now));
             let then = self.then;
             self.become_(client.id.0, then);
+            return;
+        }
+        if let Some(refusal) = self.refusal.filter(|_| closing.manner == Manner::Linger) {
+            self.refused += 1;
+            self.reaper.not_closed(us(self.now), &closing, refusal);
             return;
         }
         self.reaper.closed(us(self.now), &client, &closing, 0);
@@ -266,6 +282,26 @@ fn a_quiet_connection_goes_at_its_limit_and_not_before() {
     };
     assert_eq!(world.gone, [expected]);
     assert_eq!(world.reaper.tally.lag.max(), 0);
+}
+
+#[test]
+fn who_cannot_linger_is_closed_once_all_is_delivered_and_at_the_end_of_grace_at_the_latest() {
+    for refusal in [Refusal::NoNumber, Refusal::ThisSocket] {
+        for (delivered_at, how) in [(1_300, How::Quiet), (9_000, How::Forced)] {
+            let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "2s")]);
+            world.refusal = Some(refusal);
+            world.unacked = 9;
+            let id = world.connect(Is::Quiet, "u");
+            world.pass(delivered_at.min(2_999));
+            assert_eq!(world.ids_gone(), [], "{refusal:?}");
+            world.unacked = if how == How::Quiet { 0 } else { 9 };
+            world.pass(10);
+            let gone: Vec<(u64, How)> = world.gone.iter().map(|gone| (gone.id, gone.how)).collect();
+            assert_eq!(gone, [(id, how)], "{refusal:?}");
+            // Asked once: neither one socket nor the lack of numbers is tried over and over.
+            assert_eq!(world.refused, 1, "{refusal:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The kernel's side: clocks, the timer's descriptor, and what sockets hold. A descriptor of -1, or
 //! a call that the kernel refuses, answers `None` or `false`.
 
+use crate::engine::manner::Refusal;
 use libc::{c_int, c_ulong};
+use std::io;
 
 /// Microseconds of CLOCK_MONOTONIC, which no step of the wall clock touches; it stands still while
 /// the machine is suspended.
@@ -92,34 +94,52 @@ pub fn received(fd: c_int) -> Option<(u64, u64)> {
 }
 
 /// A duplicate of `fd` at the first free number from `lowest` on.
-pub fn duplicate(fd: c_int, lowest: c_int) -> Option<c_int> {
-    if fd < 0 {
-        return None;
-    }
+pub fn duplicate(fd: c_int, lowest: c_int) -> Result<c_int, Refusal> {
     // SAFETY: makes a descriptor of our own, or fails.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) };
-    (copy >= 0).then_some(copy)
+    if copy >= 0 {
+        Ok(copy)
+    } else {
+        Err(refusal(&io::Error::last_os_error()))
+    }
+}
+
+/// Whom an error concerns: one descriptor, unless it is known better.
+fn refusal(error: &io::Error) -> Refusal {
+    match error.raw_os_error() {
+        // The limit lies below the lowest number, or all above it are taken.
+        Some(libc::EINVAL | libc::EMFILE) => Refusal::NoNumber,
+        Some(libc::EPERM | libc::EACCES) => Refusal::Forbidden,
+        _ => Refusal::ThisSocket,
+    }
 }
 
 /// Has the kernel's table of descriptors reach to `number`.
 pub fn make_room_for(number: c_int) {
     let standard = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
-    if let Some(copy) = standard.into_iter().find_map(|fd| duplicate(fd, number)) {
+    if let Some(copy) = standard.into_iter().find_map(|fd| duplicate(fd, number).ok()) {
         close(copy);
     }
 }
 
-/// Sends an end of stream and goes on reading.
-pub fn shut_writing(fd: c_int) -> bool {
+/// Sends an end of stream; what comes in from now on is answered with a reset, even while a forked child holds
+/// the socket open.
+pub fn shut(fd: c_int) {
     // SAFETY: a wrong descriptor is an error.
-    fd >= 0 && unsafe { libc::shutdown(fd, libc::SHUT_WR) } == 0
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Sends an end of stream and goes on reading.
+pub fn shut_writing(fd: c_int) {
+    // SAFETY: a wrong descriptor is an error.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
 /// Has the kernel cut the payload off whatever comes in from now on, so that acknowledgements still count
 /// and bytes find no closed half that would answer them with a reset. A classic BPF filter of one
 /// instruction, "keep one byte": TCP never lets a filter cut into its own header (`tcp_filter` in
 /// net/ipv4/tcp_ipv4.c).
-pub fn drop_payload(fd: c_int) -> bool {
+pub fn drop_payload(fd: c_int) -> Result<(), Refusal> {
     let mut keep_one = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
         jt: 0,
@@ -140,7 +160,11 @@ pub fn drop_payload(fd: c_int) -> bool {
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )
     };
-    answer == 0
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(refusal(&io::Error::last_os_error()))
+    }
 }
 
 /// Reads and throws away what came in; `false` once the peer has closed or the socket failed.
@@ -155,10 +179,10 @@ pub fn discard_input(fd: c_int) -> bool {
             return false;
         }
         if got < 0 {
-            let error = std::io::Error::last_os_error();
+            let error = io::Error::last_os_error();
             return matches!(
                 error.kind(),
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
             );
         }
     }
@@ -268,5 +292,28 @@ pub fn random() -> u64 {
         bits
     } else {
         monotonic_us() ^ (wall_ms() << 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sockets_refusal_is_not_a_sandboxs() {
+        for (error, expected) in [
+            (libc::EINVAL, Refusal::NoNumber),
+            (libc::EMFILE, Refusal::NoNumber),
+            (libc::EPERM, Refusal::Forbidden),
+            (libc::EACCES, Refusal::Forbidden),
+            // Multipath TCP.
+            (libc::EOPNOTSUPP, Refusal::ThisSocket),
+            (libc::ENOPROTOOPT, Refusal::ThisSocket),
+            (libc::ENOTSOCK, Refusal::ThisSocket),
+            (libc::EBADF, Refusal::ThisSocket),
+            (libc::ENOMEM, Refusal::ThisSocket),
+        ] {
+            assert_eq!(refusal(&io::Error::from_raw_os_error(error)), expected, "{error}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::resp::{decode, encode, Value};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::net::{sockopt, AddressFamily, SocketFlags, SocketType};
+use rustix::net::{sockopt, AddressFamily, Protocol, SocketFlags, SocketType};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,6 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub enum Address {
     Tcp(u16),
+    /// Over multipath TCP.
+    Mptcp(u16),
     /// From one address of the loopback to another.
     Between(Ipv4Addr, SocketAddrV4),
     Unix(PathBuf),
@@ -74,13 +76,17 @@ impl Conn {
     pub fn open_with(address: &Address, receive: Option<usize>) -> io::Result<Conn> {
         let before = Instant::now();
         let stream = match address {
-            Address::Tcp(port) => Stream::Tcp(tcp(None, local(*port), receive)?),
-            Address::Between(from, to) => Stream::Tcp(tcp(Some(*from), *to, receive)?),
+            Address::Tcp(port) => Stream::Tcp(tcp(None, None, local(*port), receive)?),
+            Address::Mptcp(port) => {
+                let protocol = Some(rustix::net::ipproto::MPTCP);
+                Stream::Tcp(tcp(protocol, None, local(*port), receive)?)
+            }
+            Address::Between(from, to) => Stream::Tcp(tcp(None, Some(*from), *to, receive)?),
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
             Address::Tls(port, config) => {
                 let name = "localhost".try_into().expect("a name");
                 let client = rustls::ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-                let socket = tcp(None, local(*port), receive)?;
+                let socket = tcp(None, None, local(*port), receive)?;
                 let tls = rustls::StreamOwned::new(client, socket);
                 Stream::Tls(Box::new(tls))
             }
@@ -274,12 +280,17 @@ fn local(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
-fn tcp(from: Option<Ipv4Addr>, to: SocketAddrV4, receive: Option<usize>) -> io::Result<TcpStream> {
+fn tcp(
+    protocol: Option<Protocol>,
+    from: Option<Ipv4Addr>,
+    to: SocketAddrV4,
+    receive: Option<usize>,
+) -> io::Result<TcpStream> {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,
         SocketType::STREAM,
         SocketFlags::CLOEXEC,
-        None,
+        protocol,
     )?;
     if let Some(size) = receive {
         sockopt::set_socket_recv_buffer_size(&socket, size)?;

@@ -4,7 +4,10 @@
 use super::conn::{Address, Conn, PATIENCE};
 use super::resp::Value;
 use super::{say, wait_until};
-use rustix::process::{kill_process, kill_process_group, set_parent_process_death_signal, Pid, Signal};
+use rustix::process::{
+    getrlimit, kill_process, kill_process_group, prlimit, set_parent_process_death_signal, Pid, Resource,
+    Rlimit, Signal,
+};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -370,6 +373,20 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
             .expect("its descriptors")
             .count()
+    }
+
+    /// Lowers the limit of descriptors that a program sets itself, as prlimit(1) does.
+    pub fn set_soft_limit_of_descriptors(&self, most: u64) {
+        let pid = Pid::from_child(self.child.as_ref().expect("started"));
+        let limit = prlimit(
+            Some(pid),
+            Resource::Nofile,
+            Rlimit {
+                current: Some(most),
+                maximum: getrlimit(Resource::Nofile).maximum,
+            },
+        );
+        limit.expect("the limit is lowered");
     }
 
     pub fn resident_kb(&self) -> i64 {
