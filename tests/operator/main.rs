@@ -12,6 +12,7 @@
 )]
 
 mod acl;
+mod called_by_others;
 mod docs_of_commands;
 mod dry_run;
 mod evening;

@@ -2,7 +2,7 @@
 //! server's own store, so that there is one way for a setting to change.
 
 use super::describe::{multiple, value};
-use super::{is_permitted, register_family, reply_help, FLAGS};
+use super::{is_permitted, register_family, reply_help, Counterpart, FLAGS};
 use crate::engine::glob::Glob;
 use crate::engine::settings::Name;
 use crate::engine::tally::Tally;
@@ -30,7 +30,7 @@ fn bare(word: &[u8]) -> &[u8] {
 
 impl Command for Get {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if !is_permitted(ctx, &[b"CONFIG", b"GET"]) {
+        if !is_permitted(ctx, Counterpart::ConfigGet) {
             return;
         }
         let patterns: Vec<Glob> = args
@@ -63,7 +63,7 @@ impl Command for Get {
 
 impl Command for Set {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if !is_permitted(ctx, &[b"CONFIG", b"SET"]) {
+        if !is_permitted(ctx, Counterpart::ConfigSet) {
             return;
         }
         let pairs = args.get(2..).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Command for ResetStat {
         if args.len() != 2 {
             return ctx.reply_wrong_arity();
         }
-        if is_permitted(ctx, &[b"CONFIG", b"RESETSTAT"]) {
+        if is_permitted(ctx, Counterpart::ConfigResetStat) {
             state::with_any(|state| state.reaper.tally = Tally::default());
             ctx.reply_ok();
         }
@@ -118,7 +118,7 @@ impl Command for ResetStat {
 
 impl Command for Help {
     fn run(ctx: Context, _args: &[&[u8]]) {
-        if !is_permitted(ctx, &[b"CONFIG", b"GET"]) {
+        if !is_permitted(ctx, Counterpart::ConfigGet) {
             return;
         }
         reply_help(

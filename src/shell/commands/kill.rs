@@ -2,7 +2,7 @@
 
 use super::describe::{filters, option, optional, token, value};
 use super::select::{self, Among};
-use super::{is_permitted, FLAGS};
+use super::{is_permitted, Counterpart, FLAGS};
 use crate::engine::client::{Client, ClientId, ClientType};
 use crate::engine::drains::Reach;
 use crate::engine::reaper::Order;
@@ -17,7 +17,7 @@ pub struct Kill;
 
 impl Command for Kill {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if !is_permitted(ctx, &[b"CLIENT", b"KILL"]) {
+        if !is_permitted(ctx, Counterpart::ClientKill) {
             return;
         }
         match run(ctx, args.get(1..).unwrap_or_default()) {

@@ -2,7 +2,7 @@
 
 use super::describe::{filters, option};
 use super::select::{self, Among};
-use super::{is_permitted, FLAGS};
+use super::{is_permitted, Counterpart, FLAGS};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::reaper::Row;
 use crate::engine::request::ListRequest;
@@ -16,7 +16,7 @@ pub struct List;
 
 impl Command for List {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if !is_permitted(ctx, &[b"CLIENT", b"LIST"]) {
+        if !is_permitted(ctx, Counterpart::ClientList) {
             return;
         }
         if let Err(error) = run(ctx, args.get(1..).unwrap_or_default()) {

@@ -1,7 +1,7 @@
 //! CONNAGE.LOG: the last evictions, as SLOWLOG.
 
 use super::describe::{optional, value};
-use super::{is_permitted, register_family, reply_help, FLAGS};
+use super::{is_permitted, register_family, reply_help, Counterpart, FLAGS};
 use crate::engine::journal::Entry;
 use crate::engine::word::{shown, whole};
 use crate::shell::ffi::command::{register_sub, Arg, Command, Kind, Spec};
@@ -11,7 +11,6 @@ use crate::shell::{fault, state};
 const NAME: &str = "connage.log";
 /// As SLOWLOG GET.
 const DEFAULT_COUNT: u64 = 10;
-const COUNTERPART: &[&[u8]] = &[b"CLIENT", b"LIST"];
 
 struct Get;
 struct Len;
@@ -20,7 +19,7 @@ struct Help;
 
 impl Command for Get {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if !is_permitted(ctx, COUNTERPART) {
+        if !is_permitted(ctx, Counterpart::ClientList) {
             return;
         }
         let count = match args.get(2..).unwrap_or_default() {
@@ -84,7 +83,7 @@ impl Command for Len {
         if args.len() != 2 {
             return ctx.reply_wrong_arity();
         }
-        if is_permitted(ctx, COUNTERPART) {
+        if is_permitted(ctx, Counterpart::ClientList) {
             let len = state::with_any(|state| state.reaper.journal.len()).unwrap_or(0);
             ctx.reply_count(len as u64);
         }
@@ -100,7 +99,7 @@ impl Command for Reset {
         if args.len() != 2 {
             return ctx.reply_wrong_arity();
         }
-        if is_permitted(ctx, COUNTERPART) {
+        if is_permitted(ctx, Counterpart::ClientList) {
             state::with_any(|state| state.reaper.journal.reset());
             ctx.reply_ok();
         }
@@ -113,7 +112,7 @@ impl Command for Reset {
 
 impl Command for Help {
     fn run(ctx: Context, _args: &[&[u8]]) {
-        if !is_permitted(ctx, COUNTERPART) {
+        if !is_permitted(ctx, Counterpart::ClientList) {
             return;
         }
         reply_help(

@@ -8,24 +8,67 @@ pub mod log;
 pub mod select;
 pub mod self_;
 
-use super::ffi::command::{self, Command};
-use super::ffi::Context;
+use super::ffi::command::{self, try_as_caller, Command, Rights};
+use super::ffi::text::user_of;
+use super::ffi::{self, Context};
 
 /// As CLIENT's: not from scripts, but while loading and while stale.
 const FLAGS: &str = "admin deny-script allow-loading allow-stale";
-/// On a server where modules cannot give categories, `admin` alone would not keep anybody out: there each
-/// command asks whether the caller may run the server's own counterpart.
-fn is_permitted(ctx: Context, counterpart: &[&[u8]]) -> bool {
-    if command::has_categories() || command::caller_may(ctx, counterpart) {
+
+/// A command of the server's own: whoever may run it may run those of ours that it stands for. Asked where
+/// modules cannot give their commands categories (Redis 7.0), since `admin` alone would not keep anybody out.
+#[derive(Clone, Copy, Debug)]
+enum Counterpart {
+    ClientKill,
+    ClientList,
+    ConfigGet,
+    ConfigSet,
+    ConfigResetStat,
+}
+
+/// What only the caller's name can be asked about: no use of it changes nothing.
+const RESETSTAT: &[&[u8]] = &[b"CONFIG", b"RESETSTAT"];
+
+impl Counterpart {
+    fn name(self) -> &'static str {
+        match self {
+            Counterpart::ClientKill => "client|kill",
+            Counterpart::ClientList => "client|list",
+            Counterpart::ConfigGet => "config|get",
+            Counterpart::ConfigSet => "config|set",
+            Counterpart::ConfigResetStat => "config|resetstat",
+        }
+    }
+
+    fn rights(self, ctx: Context) -> Rights {
+        // These end with an error of syntax, or find nothing, at once.
+        match self {
+            Counterpart::ClientKill => try_as_caller(ctx, c"CLIENT", &[b"KILL", b"ID", b"1", b"?"]),
+            Counterpart::ClientList => try_as_caller(ctx, c"CLIENT", &[b"LIST", b"?"]),
+            Counterpart::ConfigGet => try_as_caller(ctx, c"CONFIG", &[b"GET", b""]),
+            Counterpart::ConfigSet => try_as_caller(ctx, c"CONFIG", &[b"SET", b"?", b"", b"?"]),
+            Counterpart::ConfigResetStat => {
+                let known = user_of(ctx, ffi::caller(ctx)).is_some();
+                if !known && Counterpart::ConfigGet.rights(ctx) == Rights::NoUser {
+                    Rights::NoUser
+                } else if command::may_by_name(ctx, RESETSTAT) {
+                    Rights::Granted
+                } else {
+                    Rights::Denied
+                }
+            }
+        }
+    }
+}
+
+/// Whether the caller may; it is told if not.
+fn is_permitted(ctx: Context, counterpart: Counterpart) -> bool {
+    if command::has_categories() || counterpart.rights(ctx) != Rights::Denied {
         return true;
     }
-    let name: Vec<_> = counterpart
-        .iter()
-        .map(|word| String::from_utf8_lossy(word).to_lowercase())
-        .collect();
     ctx.reply_error(&format!(
         "NOPERM this command is for users who may run '{}'",
-        name.join("|")
+        counterpart.name()
     ));
     false
 }

@@ -28,7 +28,10 @@ impl Command for SelfCommand {
 fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let limit = parse(words)?;
     let id = ClientId(ffi::caller(ctx));
-    let gone = || "ERR this connection is none of a client's".to_owned();
+    let gone = || {
+        "ERR there is no client's connection to tell of: a module or the server itself has called this"
+            .to_owned()
+    };
     let reply = look::clients(ctx, &[id]).ok_or_else(gone)?;
     let client = info_line::lines(reply.text().unwrap_or_default())
         .next()

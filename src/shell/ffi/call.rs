@@ -82,6 +82,15 @@ impl Reply {
 
 /// Runs a command with the module's own rights; `None` when the server won't.
 pub fn call(ctx: Context, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
+    call_with(ctx, c"vE", command, args)
+}
+
+/// Runs a command with the rights of the current caller, and as its user.
+pub(super) fn call_as_caller(ctx: Context, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
+    call_with(ctx, c"vEC", command, args)
+}
+
+fn call_with(ctx: Context, format: &'static CStr, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
     let texts: Vec<Text> = args.iter().filter_map(|arg| Text::new(arg)).collect();
     if texts.len() != args.len() {
         return None;
@@ -89,13 +98,13 @@ pub fn call(ctx: Context, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
     let mut pointers: Vec<*mut raw::RedisModuleString> = texts.iter().map(Text::raw).collect();
     // SAFETY: read-only use of a pointer filled in at load.
     let function = unsafe { raw::RedisModule_Call }?;
-    // SAFETY: format "vE" takes an array of strings and its length, and E asks for errors as replies;
-    // the strings outlive the call.
+    // SAFETY: both formats take an array of strings and its length ("v"), and ask for errors as replies
+    // ("E"); the strings outlive the call.
     let reply = unsafe {
         function(
             ctx.raw(),
             command.as_ptr(),
-            c"vE".as_ptr(),
+            format.as_ptr(),
             pointers.as_mut_ptr(),
             pointers.len(),
         )

@@ -1,10 +1,11 @@
 //! Commands: making them known to the server, with all that COMMAND DOCS and ACL want to know, and
 //! running them behind the panic guard.
 
+use super::call::call_as_caller;
 use super::text::{bytes_of, c_string, Text};
 use super::{api, guard, has_api, Context, OK};
 use redis_module::raw;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_int};
 
 /// What a command does.
@@ -210,13 +211,43 @@ fn describe(command: *mut raw::RedisModuleCommand, spec: &Spec) -> bool {
     described && categorized.is_none_or(|answer| answer == OK)
 }
 
-/// Whether the current caller may run a command of the server's own. For servers that cannot give
-/// a module's commands categories. A caller without a user (AOF, the link to the master) may.
-pub fn caller_may(ctx: Context, words: &[&[u8]]) -> bool {
-    // SAFETY: reads the context's client; the string is ours.
+/// Whether the current caller's own rights let it run a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    Granted,
+    Denied,
+    /// It has no user whose rights could be asked for: it is the server (the link to the master, an AOF
+    /// that is loaded) or a module on its own account.
+    NoUser,
+}
+
+/// Runs `command` as the current caller, if it may. For servers that cannot give a module's commands
+/// categories (Redis 7.0), with a use of the command that changes nothing. The user is that of the caller
+/// and not just one of the same name, as a module's own may be.
+pub fn try_as_caller(ctx: Context, command: &CStr, args: &[&[u8]]) -> Rights {
+    let Some(reply) = call_as_caller(ctx, command, args) else {
+        return Rights::Denied;
+    };
+    // As Redis 7.0 says it. Any other error comes from the command itself, which was run.
+    match reply.error() {
+        Some(error) if contains(error, b"cannot run as user") => Rights::NoUser,
+        Some(error) if contains(error, b"acl verification failed") => Rights::Denied,
+        Some(error) if contains(error, b"unknown command") => Rights::Denied,
+        _ => Rights::Granted,
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// Whether the user of the current caller's name may run a command of the server's own. Where the caller has
+/// no user Redis 7.0 crashes: see [`try_as_caller`].
+pub fn may_by_name(ctx: Context, words: &[&[u8]]) -> bool {
+    // SAFETY: the caller has a user, as whoever calls this vouches; the string is ours.
     let name = api!(RedisModule_GetCurrentUserName(ctx.raw())).and_then(Text::take);
     let Some(name) = name else {
-        return true;
+        return false;
     };
     // SAFETY: a valid string; the result is ours.
     let user = api!(RedisModule_GetModuleUserFromUserName(name.raw())).unwrap_or(std::ptr::null_mut());

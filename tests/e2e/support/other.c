@@ -6,6 +6,7 @@
 typedef struct Ctx Ctx;
 typedef struct String String;
 typedef struct Reply Reply;
+typedef struct User User;
 typedef int (*Command)(Ctx *, String **, int);
 
 static int (*get_api)(const char *, void *);
@@ -20,17 +21,37 @@ static int (*reply_with_call_reply)(Ctx *, Reply *);
 static int (*reply_with_longlong)(Ctx *, long long);
 static int (*reply_with_error)(Ctx *, const char *);
 static void (*yield)(Ctx *, int, const char *);
+static User *(*create_user)(const char *);
+static int (*set_user_acl)(User *, const char *);
+static int (*authenticate)(Ctx *, User *, void *, void *, uint64_t *);
 
 enum { OK = 0, ERR = 1, REPLY_ERROR = 1, YIELD_TO_CLIENTS = 1 << 1 };
 
-/* OTHER.CALL command [arg ...]: calls it as modules do by default, for no user. */
-static int other_call(Ctx *ctx, String **argv, int argc) {
-    if (argc < 2) return reply_with_error(ctx, "ERR OTHER.CALL command [arg ...]");
-    Reply *reply = call(ctx, string_ptr_len(argv[1], NULL), "vE", argv + 2, (size_t)(argc - 2));
+static int call_and_reply(Ctx *ctx, const char *format, String **argv, int argc) {
+    if (argc < 2) return reply_with_error(ctx, "ERR give command [arg ...]");
+    Reply *reply = call(ctx, string_ptr_len(argv[1], NULL), format, argv + 2, (size_t)(argc - 2));
     if (reply == NULL) return reply_with_error(ctx, "ERR the server would not call it");
     reply_with_call_reply(ctx, reply);
     free_call_reply(reply);
     return OK;
+}
+
+/* OTHER.CALL command [arg ...]: calls it as modules do by default, for no user. */
+static int other_call(Ctx *ctx, String **argv, int argc) {
+    return call_and_reply(ctx, "vE", argv, argc);
+}
+
+/* OTHER.CALLAS command [arg ...]: calls it for the caller's user. */
+static int other_callas(Ctx *ctx, String **argv, int argc) {
+    return call_and_reply(ctx, "vEC", argv, argc);
+}
+
+/* OTHER.BECOME name [rule ...]: the caller is from now on a user of this module's own, of this name, with these rules. */
+static int other_become(Ctx *ctx, String **argv, int argc) {
+    if (argc < 2) return reply_with_error(ctx, "ERR OTHER.BECOME name [rule ...]");
+    User *user = create_user(string_ptr_len(argv[1], NULL));
+    for (int i = 2; i < argc; i++) set_user_acl(user, string_ptr_len(argv[i], NULL));
+    return reply_with_longlong(ctx, authenticate(ctx, user, NULL, NULL, NULL) == OK);
 }
 
 static long long now_ms(void) {
@@ -68,7 +89,12 @@ int RedisModule_OnLoad(Ctx *ctx, String **argv, int argc) {
     get_api("RedisModule_ReplyWithLongLong", &reply_with_longlong);
     get_api("RedisModule_ReplyWithError", &reply_with_error);
     get_api("RedisModule_Yield", &yield);
+    get_api("RedisModule_CreateModuleUser", &create_user);
+    get_api("RedisModule_SetModuleUserACL", &set_user_acl);
+    get_api("RedisModule_AuthenticateClientWithUser", &authenticate);
     set_module_attribs(ctx, "other", 1, 1);
     if (create_command(ctx, "other.call", other_call, "", 0, 0, 0) != OK) return ERR;
+    if (create_command(ctx, "other.callas", other_callas, "", 0, 0, 0) != OK) return ERR;
+    if (create_command(ctx, "other.become", other_become, "no-auth", 0, 0, 0) != OK) return ERR;
     return create_command(ctx, "other.yield", other_yield, "", 0, 0, 0);
 }

@@ -302,6 +302,12 @@ impl Server {
     #[track_caller]
     pub fn restart(mut self) -> Server {
         self.stop();
+        self.start_again()
+    }
+
+    /// After [`stop`](Self::stop).
+    #[track_caller]
+    pub fn start_again(self) -> Server {
         match Server::up(self) {
             Ok(server) => server,
             Err(log) => panic!("the server did not start again:\n{log}"),
