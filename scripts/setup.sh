@@ -2,12 +2,13 @@
 # Installs what building and testing need, on Debian as root. What is there already,
 # wherever it came from, is left alone; where nothing is missing, nothing is done.
 #
-#   scripts/setup.sh [build] [test]    (build, where nothing is named)
+#   scripts/setup.sh [build] [test] [clients]    (build, where nothing is named)
 #
 # Where it may not install, it says what is missing and how to get it, and exits 1.
 set -euo pipefail
 
 readonly rust_needed=1.85 # as rust-version in Cargo.toml
+readonly node_needed=20.0 # by node-redis and ioredis
 
 packages=() # to install
 reasons=()  # why, a line each
@@ -78,31 +79,58 @@ libclang_needs() {
     fi
 }
 
-# new_enough VERSION: 1.85.0, or as Debian writes it, 1.85.0+dfsg3-1
+# new_enough NEEDED VERSION: 1.85.0, or as Debian writes it, 1.85.0+dfsg3-1
 new_enough() {
-    [[ $1 =~ ^([0-9]+)\.([0-9]+) ]] || return 1
-    ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] >= ${rust_needed%.*} * 1000 + ${rust_needed#*.}))
+    [[ $2 =~ ^([0-9]+)\.([0-9]+) ]] || return 1
+    ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] >= ${1%.*} * 1000 + ${1#*.}))
+}
+
+candidate() { # PACKAGE: the version that apt-get would install
+    has_program apt-cache && apt-cache policy "$1" | sed -n 's/^ *Candidate: //p'
 }
 
 cargo_version() {
     has_program cargo && cargo --version 2>/dev/null | cut -d ' ' -f 2
 }
 
-cargo_candidate() {
-    has_program apt-cache && apt-cache policy cargo | sed -n 's/^ *Candidate: //p'
-}
-
 rust_needs() {
-    if new_enough "$(cargo_version)"; then
+    if new_enough "$rust_needed" "$(cargo_version)"; then
         return
     fi
     package_lists
-    if new_enough "$(cargo_candidate)"; then
+    if new_enough "$rust_needed" "$(candidate cargo)"; then
         missing "cargo: at least $rust_needed" cargo
     else
         {
             echo "missing: cargo, at least $rust_needed (here: $(cargo_version || echo none))"
             echo "Debian's own is too old here. Rust's installer brings a newer one: https://rustup.rs"
+        } >&2
+        return 1
+    fi
+}
+
+node_version() {
+    has_program node && node --version 2>/dev/null | tr -d v
+}
+
+# Go and Maven are not asked for: what runs with them is left out, and named, where they are not.
+clients_needs() {
+    has_program python3 || missing "python3: runs the programs of clients/readme" python3
+}
+
+node_needs() {
+    if new_enough "$node_needed" "$(node_version)" && has_program npm; then
+        return
+    fi
+    package_lists
+    if new_enough "$node_needed" "$(node_version)"; then
+        missing "npm: fetches node-redis and ioredis" npm
+    elif new_enough "$node_needed" "$(candidate nodejs)"; then
+        missing "node: at least ${node_needed%.*}, with npm" nodejs npm
+    else
+        {
+            echo "missing: node, at least ${node_needed%.*}, with npm (here: $(node_version || echo none))"
+            echo "Debian's own is too old here. Its makers have newer ones: https://nodejs.org"
         } >&2
         return 1
     fi
@@ -123,17 +151,18 @@ main() {
     (($#)) || set -- build
     for group; do
         case $group in
-            build | test) ;;
+            build | test | clients) ;;
             -h | --help) exec sed -n '2,/^set /{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
-            *) echo "usage: scripts/setup.sh [build] [test]" >&2; exit 2 ;;
+            *) echo "usage: scripts/setup.sh [build] [test] [clients]" >&2; exit 2 ;;
         esac
     done
     local failed=0
     for group; do
         "${group}_needs"
-        if [[ $group == build ]]; then
-            rust_needs || failed=1
-        fi
+        case $group in
+            build) rust_needs || failed=1 ;;
+            clients) node_needs || failed=1 ;;
+        esac
     done
     ((${#packages[@]} == 0)) || install || failed=1
     return "$failed"
