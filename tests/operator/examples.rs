@@ -11,6 +11,7 @@ use crate::support::conn::Conn;
 use crate::support::matrix::{run, Gate};
 use crate::support::server::{Server, Setup};
 use crate::support::wait_until;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -330,4 +331,68 @@ fn every_link_between_the_pages_leads_somewhere() {
             assert!(there, "{}: {link}", file_name(&path));
         }
     }
+}
+
+/// What `start` is followed by in the module's sources, up to `end`.
+fn names_after(start: &str, end: char) -> BTreeSet<String> {
+    let mut folders = vec![root().join("src")];
+    let mut names = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("a file").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source");
+            let after = text.split(start).skip(1);
+            let called = after
+                .filter_map(|rest| rest.split_once(end))
+                .map(|(name, _)| name);
+            let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            names.extend(called.filter(is_name).map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn security_md_tells_of_every_call_that_the_module_makes() {
+    let page = std::fs::read_to_string(root().join("docs/security.md")).expect("a page");
+    let kernel = names_after("libc::", '(');
+    assert!(kernel.contains("ioctl") && kernel.len() > 10, "{kernel:?}");
+    for name in kernel {
+        // As manual pages are cited: clock_gettime(2).
+        assert!(page.contains(&format!("`{name}(")), "{name}(2) is not named");
+    }
+    let server = names_after("call(ctx, c\"", '"');
+    assert!(server.contains("CLIENT") && server.len() > 3, "{server:?}");
+    for name in server {
+        assert!(page.contains(&format!("`{name} ")), "{name} is not named");
+    }
+}
+
+/// Copied as they are, they are to make no wave of reconnections every hour.
+#[test]
+fn every_example_that_sets_a_limit_has_jitter() {
+    let mut seen = 0;
+    for path in pages() {
+        let text = std::fs::read_to_string(&path).expect("a page");
+        for block in blocks(&text) {
+            let code = block.text.join("\n");
+            let sets = block.language == "conf" || code.contains("CONFIG SET");
+            // Exempting, and what is refused, set none.
+            let limits = ["maxage ", "maxage="].iter().any(|word| {
+                let values = code.split(word).skip(1);
+                values
+                    .filter(|value| !value.starts_with("10x"))
+                    .any(|value| value.starts_with(|digit: char| ('1'..='9').contains(&digit)))
+            });
+            if sets && limits {
+                seen += 1;
+                assert!(code.contains("jitter"), "{}:{}", file_name(&path), block.line);
+            }
+        }
+    }
+    assert!(seen > 10, "only {seen} examples set a limit");
 }

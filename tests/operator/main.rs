@@ -28,4 +28,5 @@ mod rules;
 mod self_;
 #[path = "../e2e/support/mod.rs"]
 mod support;
+mod uninstall;
 mod wrong_uses;
