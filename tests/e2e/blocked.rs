@@ -5,7 +5,7 @@ use crate::on_servers;
 use crate::support::conn::{Conn, Gone};
 use crate::support::resp::Value;
 use crate::support::server::{figure, figures, info, Server, Setup};
-use crate::support::wait_until;
+use crate::support::{ms, wait_until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Barrier;
 
@@ -216,4 +216,35 @@ fn what_was_sent_behind_a_command_that_waits_is_answered(on: &'static str) {
     }
     conn.ends();
     assert_eq!(figures(&mut admin, HOW), [0, 1, 0]);
+}
+
+on_servers!(
+    FIVE,
+    beside,
+    who_is_blocked_while_its_command_is_executed_is_forced_when_grace_ends
+);
+/// What becomes of that command nobody is told: that is no end at which nothing is lost.
+fn who_is_blocked_while_its_command_is_executed_is_forced_when_grace_ends(on: &'static str) {
+    let server = Setup::of(on)
+        .other_module()
+        .module("maxage 300 grace 300")
+        .start();
+    let mut admin = server.admin();
+    let mut by_age = server.client();
+    by_age.start(&["OTHER.BLOCK 3600000"]);
+    by_age.stays_until(by_age.after + ms(500));
+    by_age.ends();
+    let mut killed = server.client();
+    let id = killed.id();
+    killed.start(&["OTHER.BLOCK 3600000"]);
+    wait_until("it to block", || {
+        info(&mut admin, "clients")["blocked_clients"] == 1
+    });
+    admin.ok(&format!("CONNAGE.KILL ID {id} GRACE 0"));
+    killed.ends();
+    let mut served = server.client();
+    served.start(&["OTHER.BLOCK 400"]);
+    assert_eq!(served.reply(), Ok(Value::Int(0)));
+    served.ends();
+    assert_eq!(figures(&mut admin, HOW), [1, 0, 2]);
 }

@@ -24,6 +24,7 @@ static void (*yield)(Ctx *, int, const char *);
 static User *(*create_user)(const char *);
 static int (*set_user_acl)(User *, const char *);
 static int (*authenticate)(Ctx *, User *, void *, void *, uint64_t *);
+static void *(*block_client)(Ctx *, Command, Command, void (*)(Ctx *, void *), long long);
 
 enum { OK = 0, ERR = 1, REPLY_ERROR = 1, YIELD_TO_CLIENTS = 1 << 1 };
 
@@ -74,6 +75,20 @@ static int other_yield(Ctx *ctx, String **argv, int argc) {
     return reply_with_longlong(ctx, reads);
 }
 
+static int late(Ctx *ctx, String **argv, int argc) {
+    (void)argv;
+    (void)argc;
+    return reply_with_longlong(ctx, 0);
+}
+
+/* OTHER.BLOCK ms: blocks its client for so long, as commands do that other threads execute. */
+static int other_block(Ctx *ctx, String **argv, int argc) {
+    long long ms;
+    if (argc != 2 || string_to_longlong(argv[1], &ms) != OK) return reply_with_error(ctx, "ERR OTHER.BLOCK ms");
+    block_client(ctx, NULL, late, NULL, ms);
+    return OK;
+}
+
 int RedisModule_OnLoad(Ctx *ctx, String **argv, int argc) {
     (void)argv;
     (void)argc;
@@ -92,9 +107,11 @@ int RedisModule_OnLoad(Ctx *ctx, String **argv, int argc) {
     get_api("RedisModule_CreateModuleUser", &create_user);
     get_api("RedisModule_SetModuleUserACL", &set_user_acl);
     get_api("RedisModule_AuthenticateClientWithUser", &authenticate);
+    get_api("RedisModule_BlockClient", &block_client);
     set_module_attribs(ctx, "other", 1, 1);
     if (create_command(ctx, "other.call", other_call, "", 0, 0, 0) != OK) return ERR;
     if (create_command(ctx, "other.callas", other_callas, "", 0, 0, 0) != OK) return ERR;
     if (create_command(ctx, "other.become", other_become, "no-auth", 0, 0, 0) != OK) return ERR;
+    if (create_command(ctx, "other.block", other_block, "", 0, 0, 0) != OK) return ERR;
     return create_command(ctx, "other.yield", other_yield, "", 0, 0, 0);
 }
