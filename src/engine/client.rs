@@ -244,10 +244,17 @@ impl Client<'_> {
         self.has_flag(b'x') || self.multi.is_some_and(|queued| queued > 0)
     }
 
-    /// Whether the server is closing it already: at once, or when its output has gone.
+    /// Whether the server is closing it already, before the next poll.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.has_flag(b'c') || self.has_flag(b'A')
+        self.has_flag(b'A')
+    }
+
+    /// Whether the server closes it when its output has gone: after QUIT, or an error of protocol. Nothing that
+    /// it sends is read any more; and if it does not read either, it stays.
+    #[must_use]
+    pub fn closes_after_reply(&self) -> bool {
+        self.has_flag(b'c')
     }
 
     /// Whether it is a link of the server's own: to a replica, to the master, or one that
@@ -306,7 +313,8 @@ mod tests {
             (|c| c.is_blocked(), "b"),
             (|c| c.is_unblocked(), "u"),
             (|c| c.in_multi(), "x"),
-            (|c| c.is_closing(), "cA"),
+            (|c| c.is_closing(), "A"),
+            (|c| c.closes_after_reply(), "c"),
             (|c| c.is_server_link(), "SMiEgo"),
             (|c| c.is_unix(), "U"),
         ];

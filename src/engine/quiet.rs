@@ -44,11 +44,20 @@ pub enum Activity {
 impl Activity {
     pub fn of(seen: &Seen, watching: bool) -> Activity {
         let client = &seen.client;
+        let has_output = client.obl > 0 || client.oll > 0;
+        if client.closes_after_reply() && !client.is_blocked() {
+            // What it has sent will never be read.
+            return if has_output {
+                Activity::Busy
+            } else {
+                Activity::Quiet
+            };
+        }
         if client.in_multi() || watching {
             return Activity::Transaction;
         }
         // Who was unblocked just now has commands that are executed before the next poll.
-        if client.obl > 0 || client.oll > 0 || client.is_unblocked() {
+        if has_output || client.is_unblocked() {
             return Activity::Busy;
         }
         if client.waits_for_data() {
@@ -148,6 +157,9 @@ mod tests {
             ("id=1 flags=b cmd=ft.search", Some(9), Executing),
             ("id=1 flags=b", Some(0), Executing),
             ("id=1 flags=P sub=1", Some(0), Quiet),
+            ("id=1 flags=c oll=2", Some(0), Busy),
+            ("id=1 flags=c obl=2 qbuf=9", Some(0), Busy),
+            ("id=1 flags=c qbuf=9", Some(7), Quiet),
         ] {
             let client = info_line::parse(line.as_bytes()).unwrap();
             let seen = Seen {
@@ -157,7 +169,9 @@ mod tests {
                 received: None,
             };
             assert_eq!(Activity::of(&seen, false), expected, "{line} unread {unread:?}");
-            assert_eq!(Activity::of(&seen, true), Transaction, "watching: {line}");
+            if !client.closes_after_reply() {
+                assert_eq!(Activity::of(&seen, true), Transaction, "watching: {line}");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::on_servers;
 use crate::support::conn::{Conn, Gone};
 use crate::support::resp::Value;
-use crate::support::server::{figure, figures, wait_for_figure, Setup};
+use crate::support::server::{client_line, figure, figures, wait_for_figure, Setup};
 use crate::support::{ms, wait_until};
 use std::time::Instant;
 
@@ -244,6 +244,34 @@ fn nobody_is_forced_while_clients_are_paused(on: &'static str) {
     }
 }
 
+on_servers!(
+    FIVE,
+    beside,
+    what_a_pause_has_held_back_is_answered_once_it_is_executed
+);
+/// Past grace all of them; whoever is first to ask whether the pause is over ends it, and sets them going.
+fn what_a_pause_has_held_back_is_answered_once_it_is_executed(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let mut admin = server.admin();
+    for round in 0..2 {
+        admin.ok("CONNAGE.CONFIG SET maxage 0");
+        let mut conns = server.clients(150);
+        admin.ok("CONNAGE.CONFIG SET maxage 300 grace 50 jitter 90 rate 0");
+        admin.ok("SET n 0");
+        admin.ok("CLIENT PAUSE 700 ALL");
+        for conn in &mut conns {
+            conn.start(&["INCR n"]);
+        }
+        let mut answered = 0;
+        for conn in &mut conns {
+            while conn.reply().is_ok() {
+                answered += 1;
+            }
+        }
+        assert_eq!(admin.ok("GET n").int(), answered, "executed, in round {round}");
+    }
+}
+
 on_servers!(FIVE, beside, a_pipeline_that_is_under_way_is_answered_whole);
 /// Half a command is unparsed input: the rest may still come, and its reply.
 fn a_pipeline_that_is_under_way_is_answered_whole(on: &'static str) {
@@ -286,4 +314,39 @@ fn a_command_that_comes_byte_by_byte_is_answered_and_then_its_client_goes(on: &'
     conn.ends();
     assert_eq!(figures(&mut admin, HOW), [1, 0, 0]);
     assert_eq!(admin.ok("GET k"), Value::Text(value.into()));
+}
+
+on_servers!(
+    FIVE,
+    beside,
+    who_is_to_be_closed_after_a_reply_that_it_does_not_read_goes_when_grace_ends
+);
+/// The server itself waits for ever.
+fn who_is_to_be_closed_after_a_reply_that_it_does_not_read_goes_when_grace_ends(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let mut admin = server.admin();
+    admin.ok("SETRANGE big 20000000 x");
+    let mut conns = Vec::new();
+    for last in ["*1\r\n$4\r\nQUIT\r\n", "*1\r\n$-5\r\n"].repeat(2) {
+        let mut conn = Conn::open_with(&server.tcp(), Some(4096)).expect("connected");
+        let id = conn.id();
+        conn.start(&["GET big"]);
+        conn.send_bytes(last.as_bytes()).expect("sent");
+        conns.push((id, conn));
+    }
+    for (id, _) in &conns {
+        wait_until("the server to know", || {
+            let line = client_line(&mut admin, *id).expect("there");
+            line.contains(" flags=c ")
+        });
+    }
+    let asked = Instant::now();
+    for (id, _) in &conns[..2] {
+        assert_eq!(admin.ok(&format!("CONNAGE.KILL ID {id} GRACE 200")).int(), 1);
+    }
+    wait_for_figure(&mut admin, "evicted_forced", 2);
+    assert!(asked.elapsed() >= ms(200), "{:?}", asked.elapsed());
+    admin.ok("CONNAGE.CONFIG SET maxage 1 grace 200");
+    wait_for_figure(&mut admin, "evicted_forced", 4);
+    assert_eq!(figures(&mut admin, HOW), [0, 0, 4]);
 }
