@@ -57,7 +57,7 @@ pub struct Surroundings {
     /// What the server closes ends for its client though a child still holds the socket (Redis 7.2 and
     /// later, Valkey): a shutdown of ours would only be one more system call.
     pub ends_despite_child: bool,
-    /// Clients are paused (CLIENT PAUSE, FAILOVER): nobody is forced.
+    /// Clients are paused (CLIENT PAUSE, FAILOVER), or were before they were looked at: nobody is forced.
     pub paused: bool,
     /// The server's loop runs inside a command (a long script, a module's command that yields) or inside loading:
     /// nobody is forced. Whose command is on the stack is busy; closed, it would become the default user while

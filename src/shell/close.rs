@@ -38,11 +38,21 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         .iter()
         .filter_map(|line| Some((line, info_line::parse(&line.text)?)))
         .collect();
-    close_those(ctx, now, depth, known, |reaper, (line, client), around| {
-        let seen = look::seen(client, true);
-        let closing = reaper.judge_known(now, line, &seen, around)?;
-        Some((client, closing))
-    });
+    // To ask may itself end a pause that has run out, and set those going that it held back, which look blocked
+    // before: asked before a look and after it.
+    let was_paused = ffi::is_paused();
+    close_those(
+        ctx,
+        now,
+        depth,
+        was_paused,
+        known,
+        |reaper, (line, client), around| {
+            let seen = look::seen(client, true);
+            let closing = reaper.judge_known(now, line, &seen, around)?;
+            Some((client, closing))
+        },
+    );
     let asking = clock::worked_us();
     state::with(|state| {
         let has_input = |fd| socket::unread(fd).is_some_and(|bytes| bytes > 0);
@@ -59,7 +69,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         };
         asked = clock::worked_us();
         let lines = info_line::lines(reply.text().unwrap_or_default());
-        close_those(ctx, now, depth, lines, |reaper, client, around| {
+        close_those(ctx, now, depth, was_paused, lines, |reaper, client, around| {
             let seen = look::seen(client, plan.may_keep());
             let closing = reaper.judge(now, &seen, around)?;
             Some((client, closing))
@@ -99,6 +109,7 @@ fn close_those<'a, T>(
     ctx: Context,
     now: Micros,
     depth: Depth,
+    was_paused: bool,
     those: impl IntoIterator<Item = T>,
     judge: impl Fn(&mut Reaper, T, &Surroundings) -> Option<(Client<'a>, Closing)>,
 ) {
@@ -110,7 +121,7 @@ fn close_those<'a, T>(
     let mut around = Surroundings {
         wall_ms: clock::wall_ms(),
         ends_despite_child,
-        paused: ffi::is_paused(),
+        paused: was_paused || ffi::is_paused(),
         nested: depth == Depth::Nested,
         shuts_both_halves: ends_despite_child && ffi::has_child(ctx),
         can_deafen: false,

@@ -136,7 +136,9 @@ impl Reaper {
             .zip(drain.command)
             .map(|(since, c)| since.plus(c.grace));
         let end = age_end.into_iter().chain(command_end).min().unwrap_or(now);
-        let over = now >= end && !around.paused && !around.nested;
+        // Who was unblocked in this round of the loop executes what it has sent before the next one.
+        let may_force = !around.paused && !around.nested && !client.is_unblocked();
+        let over = now >= end && may_force;
         let how = match drain.off_keys {
             None => match activity {
                 Activity::Quiet => Some(How::Quiet),

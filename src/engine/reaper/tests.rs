@@ -348,6 +348,30 @@ fn who_waits_for_data_is_taken_off_its_keys_at_the_end_of_grace_and_closed_when_
 }
 
 #[test]
+fn who_was_unblocked_in_this_round_of_the_loop_is_not_forced_in_it() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "0")]);
+    let id = world.connect(Is::Quiet, "u");
+    let mut judged = |flags: &str| {
+        world.now = (world.now + 1).max(START + 1_000);
+        let now = us(world.now);
+        let plan = world.reaper.tick(now);
+        assert_eq!(plan.look, [ClientId(id)], "{flags}");
+        let line = format!("id={id} flags={flags} argv-mem=9");
+        let seen = Seen {
+            client: info_line::parse(line.as_bytes()).unwrap(),
+            unread: Some(0),
+            unacked: Some(0),
+            received: None,
+        };
+        let closing = world.reaper.judge(now, &seen, &world.around());
+        world.reaper.carried_out(now, &plan, 0, 0);
+        closing.map(|closing| closing.how)
+    };
+    assert_eq!(judged("u"), None);
+    assert_eq!(judged("N"), Some(How::Forced));
+}
+
+#[test]
 fn nobody_who_waits_for_data_is_closed_with_its_keys() {
     for line in [
         "flags=b cmd=blpop",
