@@ -14,7 +14,7 @@ const USES: [(&str, &str); 13] = [
     ("CONNAGE.KILL CANCEL", "client|kill"),
     ("CONNAGE.LOG LEN", "client|list"),
     ("CONNAGE.LOG GET", "client|list"),
-    ("CONNAGE.LOG RESET", "client|list"),
+    ("CONNAGE.LOG RESET", "config|resetstat"),
     ("CONNAGE.LOG HELP", "client|list"),
     ("CONNAGE.CONFIG GET *", "config|get"),
     ("CONNAGE.CONFIG HELP", "config|get"),

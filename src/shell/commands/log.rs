@@ -99,7 +99,7 @@ impl Command for Reset {
         if args.len() != 2 {
             return ctx.reply_wrong_arity();
         }
-        if is_permitted(ctx, Counterpart::ClientList) {
+        if is_permitted(ctx, Counterpart::ConfigResetStat) {
             state::with_any(|state| state.reaper.journal.reset());
             ctx.reply_ok();
         }
