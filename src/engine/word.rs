@@ -66,6 +66,34 @@ pub fn shown(word: &[u8]) -> String {
     out
 }
 
+/// The most bytes that are kept or told of a text that a client or an administrator chose: a name, a user, a
+/// library, an address. The server takes up to 512 MB.
+pub const MOST: usize = 256;
+/// Follows a text that was cut.
+const CUT: &[u8] = b"...";
+
+/// A text in two parts, to be written one after the other: all of it and nothing, or its beginning and `...`
+/// where it is longer than [`MOST`]. UTF-8 is cut between two characters.
+#[must_use]
+pub fn cut(text: &[u8]) -> [&[u8]; 2] {
+    let Some((head, rest)) = text.split_at_checked(MOST).filter(|(_, rest)| !rest.is_empty()) else {
+        return [text, b""];
+    };
+    let goes_on = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    let begun = if rest.first().is_some_and(goes_on) {
+        // At most three bytes that go on, and the one that they follow.
+        let tail = head.iter().rev().take_while(|byte| goes_on(byte)).count();
+        if tail < 4 {
+            tail + 1
+        } else {
+            0
+        }
+    } else {
+        0
+    };
+    [head.get(..MOST - begun).unwrap_or(head), CUT]
+}
+
 /// Words as an error lists them: `a, b or c`.
 #[must_use]
 pub fn one_of(words: &[&str]) -> String {
@@ -127,6 +155,28 @@ mod tests {
             shown(four_bytes.as_bytes()),
             format!("'{}...'", "\u{1f600}".repeat(64))
         );
+    }
+
+    #[test]
+    fn a_text_is_whole_up_to_its_bound_and_cut_between_two_characters() {
+        let cases: &[(&str, usize, &[u8])] = &[
+            ("x", MOST, b""),
+            ("x", MOST + 1, b"..."),
+            ("\u{1f600}", MOST / 4, b""),
+            ("\u{1f600}", MOST, b"..."),
+            ("\u{20ac}", MOST, b"..."),
+        ];
+        for (text, times, mark) in cases {
+            let text = text.repeat(*times);
+            let [head, tail] = cut(text.as_bytes());
+            assert_eq!(tail, *mark);
+            let head = std::str::from_utf8(head).unwrap();
+            assert!(head.len() > MOST - 4 && text.starts_with(head));
+        }
+        assert_eq!(cut(b""), [&b""[..], b""]);
+        // What is no UTF-8 is cut anywhere.
+        let [head, tail] = cut(&[0x80; MOST + 9]);
+        assert_eq!((head.len(), tail), (MOST, &b"..."[..]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::engine::client::Client;
 use crate::engine::journal::How;
 use crate::engine::reaper::Closing;
 use crate::engine::time::Micros;
+use crate::engine::word::cut;
 use std::fmt::Write;
 
 const SECOND_US: u64 = 1_000_000;
@@ -31,12 +32,13 @@ pub fn fault(text: &str) {
 }
 
 pub fn evicted(client: &Client, closing: &Closing) {
+    let text = |text| String::from_utf8_lossy(&cut(text).concat()).into_owned();
     let line = format!(
         "evicted id={} addr={} user={} name={} age-ms={} limit-ms={} reason={} how={} waited-ms={}",
         client.id,
-        String::from_utf8_lossy(client.addr),
-        String::from_utf8_lossy(client.user),
-        String::from_utf8_lossy(client.name),
+        text(client.addr),
+        text(client.user),
+        text(client.name),
         closing.age,
         closing.limit,
         closing.reason,

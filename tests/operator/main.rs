@@ -21,6 +21,7 @@ mod filters;
 mod kill_over;
 mod list;
 mod log;
+mod long_texts;
 mod looks;
 mod many;
 mod rows;

@@ -6,6 +6,7 @@ use super::{is_permitted, Counterpart, FLAGS};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::reaper::Row;
 use crate::engine::request::ListRequest;
+use crate::engine::word::cut;
 use crate::shell::ffi::command::{Command, Kind, Spec};
 use crate::shell::ffi::words::Words;
 use crate::shell::ffi::Context;
@@ -29,8 +30,8 @@ impl Command for List {
     }
 }
 
-/// Rows are gathered before the reply begins, since its length comes first. Their texts lie in one
-/// buffer: with one of its own for each, ten thousand rows take half as long again.
+/// Rows are gathered before the reply begins, since its length comes first. Their texts, cut to what [`cut`]
+/// leaves of them, lie in one buffer: with one of its own for each, ten thousand rows take half as long again.
 #[derive(Default)]
 struct Table {
     texts: Vec<u8>,
@@ -83,7 +84,9 @@ impl Table {
         ];
         let start = self.texts.len();
         let ends = texts.map(|text| {
-            self.texts.extend_from_slice(text);
+            let [head, mark] = cut(text);
+            self.texts.extend_from_slice(head);
+            self.texts.extend_from_slice(mark);
             self.texts.len()
         });
         self.lines.push(Line {
