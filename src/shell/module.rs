@@ -9,7 +9,18 @@ use redis_module::raw;
 use std::os::raw::c_int;
 
 /// The server knows versions as one number: 1.2.3 is 10203.
-const VERSION: c_int = 100;
+const VERSION: c_int = number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
+    + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
+    + number(env!("CARGO_PKG_VERSION_PATCH"));
+
+const fn number(digits: &str) -> c_int {
+    let (mut number, mut rest) = (0, digits.as_bytes());
+    while let [digit, more @ ..] = rest {
+        number = number * 10 + (*digit - b'0') as c_int;
+        rest = more;
+    }
+    number
+}
 
 #[cfg(not(test))]
 #[global_allocator]

@@ -18,6 +18,7 @@ mod dry_run;
 mod evening;
 mod examples;
 mod filters;
+mod install;
 mod kill_over;
 mod list;
 mod log;
@@ -29,5 +30,5 @@ mod rules;
 mod self_;
 #[path = "../e2e/support/mod.rs"]
 mod support;
-mod uninstall;
+
 mod wrong_uses;

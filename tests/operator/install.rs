@@ -1,4 +1,5 @@
-//! Uninstalling: what is left in the configuration file, and whether a server starts with it.
+//! Installing: which version there is. Uninstalling: what is left in the configuration file, and
+//! whether a server starts with it.
 
 use crate::on_servers;
 use crate::rows::set;
@@ -17,6 +18,19 @@ fn installed(on: &'static str) -> (Server, Conn) {
         server.file("conf")
     );
     (server, admin)
+}
+
+on_servers!(FIVE, beside, the_server_tells_the_version_of_cargo_toml);
+/// As one number: 1.2.3 is 10203.
+fn the_server_tells_the_version_of_cargo_toml(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let modules = server.admin().ok("INFO modules").text();
+    let ours = modules.lines().find(|line| line.contains("name=connage,"));
+    let told = ours.and_then(|line| line.split(',').find_map(|part| part.strip_prefix("ver=")));
+    let version = env!("CARGO_PKG_VERSION").split('.').fold(0, |number, part| {
+        number * 100 + part.parse::<u32>().expect("a number")
+    });
+    assert_eq!(told, Some(version.to_string().as_str()), "{modules}");
 }
 
 on_servers!(
