@@ -14,6 +14,7 @@ pub mod info_line;
 pub mod jitter;
 pub mod journal;
 pub mod limit;
+pub mod linger;
 pub mod manner;
 pub mod percent;
 pub mod prefetch;

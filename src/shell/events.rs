@@ -3,7 +3,7 @@
 use super::close::{self, Depth};
 use super::ffi::event::{self, Events};
 use super::ffi::{self, Context};
-use super::{clock, fault, state, verify};
+use super::{clock, fault, look, state, verify};
 use crate::engine::client::ClientId;
 use crate::engine::time::Micros;
 use std::os::raw::c_int;
@@ -30,6 +30,15 @@ impl Events for Shell {
             state.linger.freed(ClientId(id));
             state.gates.forget(ClientId(id));
         });
+    }
+
+    fn setting_changed(name: &[u8]) {
+        if name == b"maxclients" {
+            state::with(|state| {
+                state.linger.max_clients_changed();
+                state.pacemaker.arm_no_later_than(clock::now());
+            });
+        }
     }
 
     /// Only where there is no timer.
@@ -95,6 +104,10 @@ impl Events for Shell {
 
 /// What is due now and then, whatever is evicted.
 fn housekeep(ctx: Context, now: Micros) {
+    if state::with(|state| state.linger.is_stale()) == Some(true) {
+        let max_clients = look::max_clients(ctx);
+        state::with(|state| state.linger.set_max_clients(max_clients));
+    }
     state::with(|state| state.summary.tell(now));
     verify::run_if_due(ctx, now);
 }

@@ -6,6 +6,7 @@
 
 use super::ffi::socket;
 use crate::engine::client::ClientId;
+use crate::engine::linger::{most_clients, Room, WANTED};
 use crate::engine::manner::Refusal;
 use crate::engine::time::{Micros, Millis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,12 +18,8 @@ const LONGEST_WAIT: Millis = Millis(500);
 /// A client whose kernel has all gets this long to notice and close, so that what it sends meanwhile meets
 /// no reset; on a busy machine it may have to wait for a processor first.
 const MOMENT: Millis = Millis(1_000);
-/// So many may always linger where the hard limit of descriptors allows it.
-const WANTED: u64 = 1_024;
 /// As long as something has not been delivered.
 const LONGEST: Millis = Millis(30_000);
-/// What the server may open beyond its clients: `CONFIG_FDSET_INCR` in its server.h.
-const SERVER_EXTRA: u64 = 128;
 /// How long nobody lingers after no number could be had: somebody has lowered the limit, or taken many.
 const PAUSE: Millis = Millis(10_000);
 
@@ -39,6 +36,18 @@ struct Held {
     next_look: Micros,
 }
 
+impl Held {
+    /// Out of the way of the server's clients, where there is a number.
+    fn move_up(&mut self, lowest: c_int) {
+        if self.fd >= lowest {
+            return;
+        }
+        if let Ok(fd) = socket::duplicate(self.fd, lowest) {
+            socket::close(std::mem::replace(&mut self.fd, fd));
+        }
+    }
+}
+
 /// All that linger.
 #[derive(Debug, Default)]
 pub struct Linger {
@@ -46,8 +55,9 @@ pub struct Linger {
     looks: BTreeSet<(Micros, ClientId)>,
     /// The server's `maxclients`.
     max_clients: u64,
-    lowest: c_int,
-    most: usize,
+    /// That has been changed, to what is not known yet.
+    is_stale: bool,
+    room: Room,
     /// No number could be had: nobody lingers until then.
     refused_until: Option<Micros>,
     /// The kernel has refused to drop what clients send (a sandbox may forbid it).
@@ -55,32 +65,36 @@ pub struct Linger {
 }
 
 impl Linger {
-    /// Duplicates get numbers above all that the server can use for its clients, however many of
-    /// these connect; where the limit leaves no such numbers, nothing lingers. A server that raised its
-    /// soft limit itself raised it to just what its clients take: it is raised a little more then, within
-    /// the hard limit, which is the operator's.
-    pub fn set_room(&mut self, max_clients: u64) {
-        self.max_clients = max_clients;
+    /// What the server takes at most has changed: asked for as soon as may be, since its new clients take the
+    /// numbers of duplicates.
+    pub fn max_clients_changed(&mut self) {
+        self.is_stale = true;
+    }
+
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
+    /// `None`: the server does not tell.
+    pub fn set_max_clients(&mut self, max_clients: Option<u64>) {
+        self.is_stale = false;
+        self.max_clients = max_clients.unwrap_or_else(|| most_clients(socket::raise_descriptor_limit(0)));
         self.measure();
     }
 
+    /// A server that raised its soft limit itself raised it to just what its clients take: it is raised a
+    /// little more, within the hard limit, which is the operator's.
     fn measure(&mut self) {
-        let max_clients = self.max_clients;
-        let lowest = max_clients.saturating_add(SERVER_EXTRA);
-        let needed = lowest.saturating_add(WANTED);
-        let needed = needed.saturating_add(needed / 19).saturating_add(64);
-        let soft = socket::raise_descriptor_limit(needed);
-        let spare = (soft / 20).max(64);
-        let most = soft.saturating_sub(lowest).saturating_sub(spare);
-        let lowest = c_int::try_from(lowest).unwrap_or(c_int::MAX);
-        self.most = usize::try_from(most).unwrap_or(usize::MAX).min(16_384);
-        if self.lowest != lowest && self.most > 0 {
+        let limit = socket::raise_descriptor_limit(Room::needed(self.max_clients));
+        let room = Room::within(limit, self.max_clients);
+        if self.room.lowest != room.lowest && room.most > 0 {
             // The kernel makes its table larger for the first of these numbers, and lets a process with
             // threads wait for 10 ms: better now than at an eviction.
-            let highest = lowest.saturating_add(WANTED.min(self.most as u64) as c_int - 1);
-            socket::make_room_for(highest);
+            let wanted = WANTED.min(room.most as u64) as c_int;
+            socket::make_room_for(room.lowest.saturating_add(wanted - 1));
         }
-        self.lowest = lowest;
+        self.room = room;
+        self.held.values_mut().for_each(|held| held.move_up(room.lowest));
     }
 
     pub fn room(&mut self, now: Micros) -> usize {
@@ -88,7 +102,7 @@ impl Linger {
             self.refused_until = None;
             self.measure();
         }
-        self.most.saturating_sub(self.held.len())
+        self.room.most.saturating_sub(self.held.len())
     }
 
     pub fn can_deafen(&self) -> bool {
@@ -132,12 +146,12 @@ impl Linger {
         tls: bool,
         deaf: bool,
     ) -> Result<(), Refusal> {
-        if self.most == 0 {
+        if self.room.most == 0 {
             return Err(Refusal::NoNumber);
         }
-        let copy = socket::duplicate(fd, self.lowest);
+        let copy = socket::duplicate(fd, self.room.lowest);
         if copy == Err(Refusal::NoNumber) {
-            self.most = 0;
+            self.room.most = 0;
             self.refused_until = Some(now.plus(PAUSE));
         }
         let fd = copy?;

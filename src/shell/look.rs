@@ -68,7 +68,7 @@ pub fn setting(ctx: Context, name: &[u8]) -> Option<Vec<u8>> {
     call(ctx, c"CONFIG", &[b"GET", name])?.element(1)
 }
 
-/// The server's `maxclients`.
+/// The server's `maxclients`. Not by CONFIG, which may have another name.
 pub fn max_clients(ctx: Context) -> Option<u64> {
-    String::from_utf8(setting(ctx, b"maxclients")?).ok()?.parse().ok()
+    info_number(ctx, b"clients", b"maxclients")
 }

@@ -102,8 +102,11 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
             return Err("the server refused both a timer and its cron".to_owned());
         }
     }
-    let room = look::max_clients(ctx).unwrap_or(u64::MAX);
-    state::with(|state| state.linger.set_room(room));
+    if !event::subscribe_settings::<events::Shell>(ctx) {
+        return Err("the server refused to tell of its settings".to_owned());
+    }
+    let max_clients = look::max_clients(ctx);
+    state::with(|state| state.linger.set_max_clients(max_clients));
     if !verify::find_all(ctx) {
         return Err("the server would not list its clients".to_owned());
     }

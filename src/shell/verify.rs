@@ -42,12 +42,8 @@ pub fn run_if_due(ctx: Context, now: Micros) {
         state::with(|state| state.verifier.next = now.plus(PERIOD));
         return;
     };
-    let max_clients = look::max_clients(ctx);
     let cost = clock::worked_us().saturating_sub(began);
     let settle = state::with(|state| {
-        if let Some(max_clients) = max_clients {
-            state.linger.set_room(max_clients);
-        }
         let difference = i128::from(counted) - state.reaper.tracked() as i128;
         let differs = difference != state.verifier.accepted;
         let settle = differs && state.verifier.suspicious;

@@ -3,10 +3,9 @@
 
 use crate::nothing_lost::{saving, slow_reader, slow_to_save};
 use crate::on_servers;
-use crate::support::conn::Address;
-use crate::support::conn::Conn;
-use crate::support::server::{figure, Setup};
-use crate::support::{ms, say};
+use crate::support::conn::{Address, Conn};
+use crate::support::server::{figure, Server, Setup};
+use crate::support::{ms, say, wait_until};
 
 on_servers!(
     FIVE,
@@ -93,4 +92,57 @@ fn a_client_over_multipath_tcp_takes_nothing_from_others(on: &'static str) {
     slow.got_all(600_000, "TCP");
     assert!(saving(&mut admin), "a child all the time");
     assert_eq!(figure(&mut admin, "evicted_forced"), 0);
+}
+
+/// Evicted with much still in the kernel, and in no hurry to read it.
+fn slow_readers(server: &Server, admin: &mut Conn, many: usize) -> Vec<Conn> {
+    admin.call(&["SET", "big", &"x".repeat(600_000)]);
+    let open = || Conn::open_with(&server.tcp(), Some(4096)).expect("connected");
+    let mut readers: Vec<Conn> = (0..many).map(|_| open()).collect();
+    readers.iter_mut().for_each(|reader| reader.start(&["GET big"]));
+    readers
+}
+
+on_servers!(FIVE, beside, they_give_way_when_the_server_may_take_more_clients);
+fn they_give_way_when_the_server_may_take_more_clients(on: &'static str) {
+    const MANY: usize = 20;
+    let server = Setup::of(on).line("maxclients 1000").module("maxage 300").start();
+    let mut admin = server.admin();
+    let mut readers = slow_readers(&server, &mut admin, MANY);
+    let above = |number: u64| server.descriptors().iter().filter(|n| **n >= number).count();
+    wait_until("all to linger", || above(1_000 + 128) == MANY);
+    admin.ok("CONFIG SET maxclients 2000");
+    wait_until("all to give way", || above(2_000 + 128) == MANY);
+    assert_eq!(above(1_000), MANY, "none is left");
+    for reader in &mut readers {
+        assert_eq!(reader.reply().expect("a reply").text().len(), 600_000);
+        reader.ends();
+    }
+    wait_until("all to have been let go", || above(1_000) == 0);
+}
+
+on_servers!(
+    FIVE,
+    beside,
+    they_have_room_whatever_the_servers_commands_are_called
+);
+/// Where the server does not tell how many clients it takes, its limit of descriptors does.
+fn they_have_room_whatever_the_servers_commands_are_called(on: &'static str) {
+    for (renamed, lowest) in [
+        (&["CONFIG"][..], 4_000 + 128),
+        // It takes no more than the limit that it was given, less 32.
+        (&["CONFIG", "INFO"][..], 6_000 - 32 + 128),
+    ] {
+        let setup = Setup::of(on).soft_descriptors(6_000).module("maxage 300");
+        let rename = |setup: Setup, name: &&str| setup.line(&format!("rename-command {name} \"\""));
+        let server = renamed.iter().fold(setup, rename).start();
+        let mut readers = slow_readers(&server, &mut server.admin(), 3);
+        wait_until("all to linger", || {
+            server.descriptors().iter().filter(|n| **n >= lowest).count() == 3
+        });
+        for reader in &mut readers {
+            assert_eq!(reader.reply().expect("a reply").text().len(), 600_000);
+            reader.ends();
+        }
+    }
 }

@@ -2,12 +2,15 @@
 
 use super::{api, guard, Context, OK};
 use redis_module::raw;
-use std::os::raw::{c_int, c_void};
+use std::ffi::CStr;
+use std::os::raw::{c_char, c_int, c_void};
 
 /// What the module does with events.
 pub trait Events {
     fn connected(ctx: Context, id: u64, tls: bool);
     fn disconnected(ctx: Context, id: u64);
+    /// A setting of the server's has a new value.
+    fn setting_changed(name: &[u8]);
     /// `hz` times a second.
     fn cron(ctx: Context);
     /// The event loop has polled; replies of the round before have left.
@@ -31,6 +34,17 @@ pub fn subscribe_clients<E: Events>(ctx: Context) -> bool {
         ctx.raw(),
         event,
         Some(on_client::<E>)
+    )) == Some(OK)
+}
+
+/// CONFIG, likewise.
+pub fn subscribe_settings<E: Events>(ctx: Context) -> bool {
+    let event = named(raw::REDISMODULE_EVENT_CONFIG);
+    // SAFETY: as above.
+    api!(RedisModule_SubscribeToServerEvent(
+        ctx.raw(),
+        event,
+        Some(on_settings::<E>)
     )) == Some(OK)
 }
 
@@ -92,6 +106,38 @@ unsafe extern "C" fn on_client<E: Events>(
         _ => {}
     };
     guard::run("client-event", work, E::fault);
+}
+
+/// RedisModuleConfigChange of the API's header, version 1.
+#[repr(C)]
+struct SettingsChange {
+    version: u64,
+    changes: u32,
+    names: *const *const c_char,
+}
+
+unsafe extern "C" fn on_settings<E: Events>(
+    _ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    data: *mut c_void,
+) {
+    if data.is_null() {
+        return;
+    }
+    // SAFETY: with this event the server passes such a structure, of at least version 1.
+    let change = unsafe { &*data.cast::<SettingsChange>() };
+    let work = || {
+        for index in 0..change.changes as usize {
+            // SAFETY: there are so many names.
+            let name = unsafe { change.names.add(index) };
+            // SAFETY: a place in the server's array.
+            let name = unsafe { *name };
+            // SAFETY: each is a C string that outlives this call.
+            E::setting_changed(unsafe { CStr::from_ptr(name) }.to_bytes());
+        }
+    };
+    guard::run("settings-event", work, E::fault);
 }
 
 unsafe extern "C" fn on_cron<E: Events>(

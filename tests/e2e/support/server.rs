@@ -69,7 +69,7 @@ pub struct Setup {
     module: Option<String>,
     faults: bool,
     tls: bool,
-    descriptors: Option<u32>,
+    descriptors: Option<String>,
     under: String,
 }
 
@@ -133,7 +133,13 @@ impl Setup {
     }
 
     pub fn descriptors(mut self, most: u32) -> Setup {
-        self.descriptors = Some(most);
+        self.descriptors = Some(format!("ulimit -n {most}; "));
+        self
+    }
+
+    /// A limit that programs may raise.
+    pub fn soft_descriptors(mut self, most: u32) -> Setup {
+        self.descriptors = Some(format!("ulimit -Sn {most}; "));
         self
     }
 
@@ -239,10 +245,7 @@ impl Server {
     }
 
     fn up(mut self) -> Result<Server, String> {
-        let limit = match self.setup.descriptors {
-            Some(most) => format!("ulimit -n {most}; "),
-            None => String::new(),
-        };
+        let limit = self.setup.descriptors.clone().unwrap_or_default();
         let mut command = Command::new("sh");
         command
             .arg("-c")
@@ -376,9 +379,14 @@ impl Server {
 
     /// So many descriptors are open in the server.
     pub fn open_descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .expect("its descriptors")
-            .count()
+        self.descriptors().len()
+    }
+
+    /// Their numbers.
+    pub fn descriptors(&self) -> Vec<u64> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its descriptors");
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.collect()
     }
 
     /// Lowers the limit of descriptors that a program sets itself, as prlimit(1) does.
