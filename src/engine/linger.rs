@@ -2,6 +2,8 @@
 //!
 //! Knows numbers and moments, and neither sockets nor the server.
 
+use super::time::{Micros, Millis};
+
 /// So many may always linger where the hard limit of descriptors allows it.
 pub const WANTED: u64 = 1_024;
 const MOST: usize = 16_384;
@@ -45,9 +47,66 @@ impl Room {
     }
 }
 
+/// Between two warnings.
+const BETWEEN: Millis = Millis(60_000);
+
+/// When to warn that no more can linger: each time that it comes about, but not without end.
+#[derive(Debug)]
+pub struct Warning {
+    had_room: bool,
+    next: Micros,
+}
+
+impl Default for Warning {
+    fn default() -> Self {
+        Warning {
+            had_room: true,
+            next: Micros(0),
+        }
+    }
+}
+
+impl Warning {
+    /// `full`: no more can linger, or could not since the last call.
+    pub fn is_due(&mut self, now: Micros, full: bool) -> bool {
+        self.had_room |= !full;
+        let due = full && self.had_room && now >= self.next;
+        if due {
+            self.had_room = false;
+            self.next = now.plus(BETWEEN);
+        }
+        due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_room_ends_is_told_each_time_but_once_a_minute_at_most() {
+        let mut warning = Warning::default();
+        for (at_s, full, expected) in [
+            (0, false, false),
+            (1, true, true),
+            (2, true, false),
+            (900, true, false),
+            (901, false, false),
+            (902, true, true),
+            (903, false, false),
+            (904, true, false),
+            (961, true, false),
+            (962, true, true),
+            (990, false, false),
+            (2_000, true, true),
+        ] {
+            assert_eq!(
+                warning.is_due(Micros(at_s * 1_000_000), full),
+                expected,
+                "{at_s} s"
+            );
+        }
+    }
 
     #[test]
     fn numbers_lie_above_the_servers_own_and_leave_some_free() {

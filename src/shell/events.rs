@@ -3,7 +3,7 @@
 use super::close::{self, Depth};
 use super::ffi::event::{self, Events};
 use super::ffi::{self, Context};
-use super::{clock, fault, look, state, verify};
+use super::{clock, fault, log, look, state, verify};
 use crate::engine::client::ClientId;
 use crate::engine::time::Micros;
 use std::os::raw::c_int;
@@ -108,8 +108,17 @@ fn housekeep(ctx: Context, now: Micros) {
         let max_clients = look::max_clients(ctx);
         state::with(|state| state.linger.set_max_clients(max_clients));
     }
+    warn_of_no_room(now);
     state::with(|state| state.summary.tell(now));
     verify::run_if_due(ctx, now);
+}
+
+/// In the log, where nobody can linger any more.
+pub fn warn_of_no_room(now: Micros) {
+    let warning = state::with(|state| state.linger.warning(now)).flatten();
+    if let Some(text) = warning {
+        log::warning(&text);
+    }
 }
 
 /// What is known of a call of the timer's.

@@ -13,6 +13,7 @@ impl Info for Section {
         let now = clock::now();
         let fields = state::with_any(|state| {
             let lingering = state.linger.len() as u64;
+            let room = state.linger.left() as u64;
             let reaper = &mut state.reaper;
             let report = reaper.report(now);
             let settings = reaper.settings();
@@ -28,6 +29,7 @@ impl Info for Section {
                 ("tracked_connections", signed(report.tracked as u64)),
                 ("draining_connections", signed(report.draining as u64)),
                 ("lingering_connections", signed(lingering)),
+                ("linger_room", signed(room)),
                 ("backlog_connections", signed(report.backlog as u64)),
                 ("oldest_connection_age_ms", ms(report.oldest_age)),
                 ("next_expiry_in_ms", report.next_expiry_in_ms),

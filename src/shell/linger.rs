@@ -6,7 +6,7 @@
 
 use super::ffi::socket;
 use crate::engine::client::ClientId;
-use crate::engine::linger::{most_clients, Room, WANTED};
+use crate::engine::linger::{most_clients, Room, Warning, WANTED};
 use crate::engine::manner::Refusal;
 use crate::engine::time::{Micros, Millis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +58,11 @@ pub struct Linger {
     /// That has been changed, to what is not known yet.
     is_stale: bool,
     room: Room,
+    /// The limit of descriptors that leaves it.
+    limit: u64,
+    /// It has been used up for a moment.
+    was_full: bool,
+    warning: Warning,
     /// No number could be had: nobody lingers until then.
     refused_until: Option<Micros>,
     /// The kernel has refused to drop what clients send (a sandbox may forbid it).
@@ -87,6 +92,7 @@ impl Linger {
     fn measure(&mut self) {
         let limit = socket::raise_descriptor_limit(Room::needed(self.max_clients));
         let room = Room::within(limit, self.max_clients);
+        self.limit = limit;
         if self.room.lowest != room.lowest && room.most > 0 {
             // The kernel makes its table larger for the first of these numbers, and lets a process with
             // threads wait for 10 ms: better now than at an eviction.
@@ -102,7 +108,27 @@ impl Linger {
             self.refused_until = None;
             self.measure();
         }
+        self.left()
+    }
+
+    pub fn left(&self) -> usize {
         self.room.most.saturating_sub(self.held.len())
+    }
+
+    /// What the log is to say.
+    pub fn warning(&mut self, now: Micros) -> Option<String> {
+        let is_full = self.room(now) == 0;
+        let was_full = std::mem::take(&mut self.was_full);
+        let is_due = self.warning.is_due(now, is_full || was_full);
+        is_due.then(|| {
+            format!(
+                "no room for evicted connections to linger in: the limit of open files is {}, and maxclients {} \
+                 needs {} (LimitNOFILE, ulimit -n); some clients may see a reset in place of a clean end",
+                self.limit,
+                self.max_clients,
+                Room::needed(self.max_clients),
+            )
+        })
     }
 
     pub fn can_deafen(&self) -> bool {
@@ -152,6 +178,7 @@ impl Linger {
         let copy = socket::duplicate(fd, self.room.lowest);
         if copy == Err(Refusal::NoNumber) {
             self.room.most = 0;
+            self.was_full = true;
             self.refused_until = Some(now.plus(PAUSE));
         }
         let fd = copy?;
@@ -179,6 +206,7 @@ impl Linger {
             now.plus(FIRST_LOOK)
         };
         self.look_at(id, held, at);
+        self.was_full |= self.left() == 0;
         Ok(())
     }
 

@@ -107,6 +107,7 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     }
     let max_clients = look::max_clients(ctx);
     state::with(|state| state.linger.set_max_clients(max_clients));
+    events::warn_of_no_room(clock::now());
     if !verify::find_all(ctx) {
         return Err("the server would not list its clients".to_owned());
     }

@@ -5,7 +5,7 @@ use crate::support::server::{figure, figures, info, wait_for_figure, Setup};
 use crate::support::{ms, wait_until};
 use std::time::Instant;
 
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 29] = [
     "enabled",
     "maxage_ms",
     "jitter_percent",
@@ -15,6 +15,7 @@ const FIELDS: [&str; 28] = [
     "tracked_connections",
     "draining_connections",
     "lingering_connections",
+    "linger_room",
     "backlog_connections",
     "oldest_connection_age_ms",
     "next_expiry_in_ms",

@@ -19,6 +19,7 @@ fn where_no_number_can_be_had_all_are_closed_all_the_same(on: &'static str) {
     server.set_soft_limit_of_descriptors(4_100);
     let mut clients = server.clients(20);
     let before = figure(&mut admin, "wakeups");
+    assert!(figure(&mut admin, "linger_room") > 1_000);
     admin.ok("CONFIG SET connage.maxage 300");
     clients.iter_mut().for_each(|client| {
         client.ends();
@@ -27,7 +28,12 @@ fn where_no_number_can_be_had_all_are_closed_all_the_same(on: &'static str) {
     let wakeups = figure(&mut admin, "wakeups") - before;
     // A try that fails is not tried again at once.
     assert!(wakeups < 500, "{wakeups}");
+    assert_eq!(figure(&mut admin, "linger_room"), 0);
+    wait_until("the log to tell", || server.log().contains(NO_ROOM));
 }
+
+/// What the log says.
+const NO_ROOM: &str = "no room for evicted connections to linger in: the limit of open files is";
 
 on_servers!(
     ALL,
@@ -48,6 +54,9 @@ fn a_slow_reader_gets_every_byte_where_nothing_can_linger(on: &'static str) {
     let mut admin = server.admin();
     assert_eq!(figure(&mut admin, "evicted_forced"), 0);
     assert_eq!(figure(&mut admin, "lingering_connections"), 0);
+    assert_eq!(figure(&mut admin, "linger_room"), 0);
+    let told = format!("{NO_ROOM} 1100, and maxclients 1000 needs 2329");
+    assert_eq!(server.log().matches(&told).count(), 1, "once, at load");
 }
 
 on_servers!(
@@ -111,8 +120,13 @@ fn they_give_way_when_the_server_may_take_more_clients(on: &'static str) {
     let mut readers = slow_readers(&server, &mut admin, MANY);
     let above = |number: u64| server.descriptors().iter().filter(|n| **n >= number).count();
     wait_until("all to linger", || above(1_000 + 128) == MANY);
+    let room = figure(&mut admin, "linger_room");
     admin.ok("CONFIG SET maxclients 2000");
     wait_until("all to give way", || above(2_000 + 128) == MANY);
+    assert!(
+        figure(&mut admin, "linger_room") >= room,
+        "as much room as before"
+    );
     assert_eq!(above(1_000), MANY, "none is left");
     for reader in &mut readers {
         assert_eq!(reader.reply().expect("a reply").text().len(), 600_000);
