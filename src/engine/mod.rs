@@ -13,6 +13,7 @@ pub mod identity;
 pub mod info_line;
 pub mod jitter;
 pub mod journal;
+pub mod kept;
 pub mod limit;
 pub mod linger;
 pub mod manner;

@@ -56,3 +56,24 @@ fn a_limit_that_nobody_fills_is_looked_for_in_few_looks(on: &'static str) {
     let asked = looks_of(&mut admin, &line);
     assert!(asked <= 7, "{asked} looks at 60 connections");
 }
+
+on_servers!(FIVE, beside, asking_for_its_own_row_over_and_over_costs_few_looks);
+fn asking_for_its_own_row_over_and_over_costs_few_looks(on: &'static str) {
+    const TIMES: usize = 20_000;
+    let server = Setup::of(on).module("").start();
+    let mut admin = server.admin();
+    let mut conn = server.client();
+    let before = looks(&mut admin);
+    for _ in 0..TIMES / 100 {
+        conn.start(&["CONNAGE.SELF"; 100]);
+        for _ in 0..100 {
+            assert_eq!(conn.reply().expect("its row").list().len(), 28);
+        }
+    }
+    let asked = looks(&mut admin) - before;
+    // A hundredth of the time: a few hundred of them, also on a machine that is slow.
+    assert!(
+        (1..TIMES as u64 / 2).contains(&asked),
+        "{asked} looks for {TIMES}"
+    );
+}

@@ -3,9 +3,9 @@
 use crate::on_servers;
 use crate::rows::{log, names, row, set_rules, Row};
 use crate::support::conn::Conn;
-use crate::support::ms;
 use crate::support::resp::Value;
 use crate::support::server::{figure, Setup};
+use crate::support::{ms, wait_until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -25,7 +25,7 @@ fn it_answers_the_row_that_list_has(on: &'static str) {
     assert_eq!(names(&own), names(&listed.list()[0]));
     let (own, listed) = (Row::of(&own), Row::of(&listed.list()[0]));
     for name in [
-        "addr", "laddr", "user", "name", "lib-name", "type", "rule", "state",
+        "addr", "laddr", "user", "name", "lib-name", "type", "flags", "rule", "state",
     ] {
         assert_eq!(own.text(name), listed.text(name), "{name}");
     }
@@ -34,6 +34,49 @@ fn it_answers_the_row_that_list_has(on: &'static str) {
     assert!(own.int("limit-ms") <= 3_600_000);
     let gap = listed.int("age-ms") - own.int("age-ms");
     assert!((0..10_000).contains(&gap), "{gap}");
+}
+
+on_servers!(ALL, beside, its_row_is_that_of_list_whatever_it_is);
+fn its_row_is_that_of_list_whatever_it_is(on: &'static str) {
+    let server = Setup::of(on).module("maxage 1h types both").start();
+    let mut admin = server.admin();
+    admin.ok("ACL SETUSER worker on nopass +@all");
+    let has_setinfo = on != "redis-7.0";
+    let cases: [(bool, &[&str]); 7] = [
+        (false, &[]),
+        (true, &[]),
+        (
+            false,
+            &["CLIENT NO-EVICT on", "AUTH worker x", "CLIENT SETNAME n"],
+        ),
+        (true, &["HELLO 3", "CLIENT TRACKING on"]),
+        (false, &["HELLO 3", "CLIENT TRACKING on bcast", "SUBSCRIBE x"]),
+        (false, &["HELLO 3", "SUBSCRIBE x", "UNSUBSCRIBE x"]),
+        (false, &["CLIENT SETINFO lib-name l", "CLIENT SETINFO lib-ver 1"]),
+    ];
+    for (unix, lines) in cases {
+        if !has_setinfo && lines.iter().any(|line| line.contains("SETINFO")) {
+            continue;
+        }
+        let address = if unix { server.unix() } else { server.tcp() };
+        let mut conn = Conn::open(&address).expect("connected");
+        // Asked before as well: what it has changed since is looked at anew, soon.
+        let id = me(&mut conn, "").int("id");
+        lines.iter().for_each(|line| drop(conn.ok(line)));
+        let fields = [
+            "addr", "laddr", "user", "name", "lib-name", "type", "flags", "rule", "state",
+        ];
+        let texts = |row: Row| fields.map(|name| row.text(name));
+        let mut own = Vec::new();
+        wait_until("the row that LIST has", || {
+            own.push(texts(me(&mut conn, "")));
+            own.last() == Some(&texts(row(&mut admin, id)))
+        });
+        // All but what only a look tells is so at once.
+        let at_once = |row: &[String; 9]| [0, 2, 3, 5].map(|field| row[field].clone());
+        let (first, last) = (own.first().expect("a row"), own.last().expect("a row"));
+        assert_eq!(at_once(first), at_once(last), "{lines:?}");
+    }
 }
 
 on_servers!(FIVE, beside, maps_are_maps_to_who_speaks_resp3);

@@ -26,6 +26,7 @@ use super::budget::{Pace, Rate};
 use super::client::{Client, ClientId};
 use super::drains::{Drain, Drains};
 use super::journal::Journal;
+use super::kept::Kept;
 use super::prefetch::Prefetch;
 use super::quiet::WatchGauge;
 use super::recheck::Recheck;
@@ -76,6 +77,7 @@ pub struct Reaper {
     recheck: Recheck,
     gauge: WatchGauge,
     pub journal: Journal,
+    pub kept: Kept,
     pub tally: Tally,
     #[cfg(feature = "test-faults")]
     pub faults: Faults,
@@ -103,6 +105,7 @@ impl Reaper {
             recheck: Recheck::default(),
             gauge: WatchGauge::default(),
             journal: Journal::new(settings.log_max_len),
+            kept: Kept::default(),
             tally: Tally::default(),
             settings,
             #[cfg(feature = "test-faults")]
@@ -155,6 +158,7 @@ impl Reaper {
                 self.own.remove(&id);
             }
             self.prefetch.take(Micros::NEVER, id);
+            self.kept.forget(id);
         }
     }
 

@@ -95,6 +95,7 @@ impl Reaper {
                 + self.backlog.len() * 32
                 + self.own.len() * 32
                 + self.prefetch.memory()
+                + self.kept.memory()
                 + self.journal.memory(),
         }
     }

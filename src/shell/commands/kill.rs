@@ -2,7 +2,7 @@
 
 use super::describe::{filters, option, optional, token, value};
 use super::select::{self, Among};
-use super::{is_permitted, Counterpart, FLAGS};
+use super::{is_permitted, unhealthy, Counterpart, FLAGS};
 use crate::engine::client::{Client, ClientId, ClientType};
 use crate::engine::drains::Reach;
 use crate::engine::reaper::Order;
@@ -63,10 +63,6 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<usize, String> {
     });
     events::arm();
     taken.ok_or_else(unhealthy)
-}
-
-fn unhealthy() -> String {
-    "ERR connage has stopped after an internal fault: see the server's log; CONNAGE.CONFIG SET of any setting starts it again".to_owned()
 }
 
 fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {

@@ -33,7 +33,7 @@ impl Command for List {
 /// Rows are gathered before the reply begins, since its length comes first. Their texts, cut to what [`cut`]
 /// leaves of them, lie in one buffer: with one of its own for each, ten thousand rows take half as long again.
 #[derive(Default)]
-struct Table {
+pub struct Table {
     texts: Vec<u8>,
     lines: Vec<Line>,
 }
@@ -73,6 +73,13 @@ const KEYS: [&str; 14] = [
 const TEXTS: usize = 6;
 
 impl Table {
+    /// Of one connection.
+    pub fn of(client: &Client, row: Row) -> Table {
+        let mut table = Table::default();
+        table.add(client, row);
+        table
+    }
+
     fn add(&mut self, client: &Client, row: Row) {
         let texts: [&[u8]; TEXTS] = [
             client.addr,
@@ -99,7 +106,7 @@ impl Table {
         });
     }
 
-    fn reply(&self, ctx: Context) {
+    pub fn reply(&self, ctx: Context) {
         let keys = if self.lines.len() < WORTH_PRINTING {
             Words::plain(KEYS)
         } else {
@@ -187,20 +194,6 @@ fn reply_line(
     ctx.reply_integer(line.row.expires_in_ms);
     text(12, line.row.rule.as_deref().unwrap_or_default().as_bytes());
     text(13, line.row.state.as_bytes());
-}
-
-/// The row of one connection, if there is one; for CONNAGE.SELF.
-pub fn reply_row(ctx: Context, client: &Client) -> bool {
-    let now = clock::now();
-    match state::with(|state| state.reaper.row(now, client)).flatten() {
-        Some(row) => {
-            let mut table = Table::default();
-            table.add(client, row);
-            table.reply(ctx);
-            true
-        }
-        None => false,
-    }
 }
 
 pub fn spec() -> Spec {

@@ -73,6 +73,11 @@ fn is_permitted(ctx: Context, counterpart: Counterpart) -> bool {
     false
 }
 
+/// What is answered where the engine may be broken.
+fn unhealthy() -> String {
+    "ERR connage has stopped after an internal fault: see the server's log; CONNAGE.CONFIG SET of any setting starts it again".to_owned()
+}
+
 /// Replies as HELP of the server's own commands.
 fn reply_help(ctx: Context, lines: &[&str]) {
     ctx.reply_array(lines.len());

@@ -1,13 +1,20 @@
 //! CONNAGE.SELF: what a connection may know of itself, and the limit that it may give itself.
+//!
+//! Anybody may ask, and asks often, so that what it costs must not grow with the connections: the registry and
+//! what the server tells by id answer nearly all of it. What only CLIENT LIST tells comes from a line that is
+//! kept, and looked at anew now and then.
 
 use super::describe::option;
-use super::list::reply_row;
-use crate::engine::client::ClientId;
+use super::list::Table;
+use super::unhealthy;
+use crate::engine::client::{Client, ClientId};
 use crate::engine::info_line;
-use crate::engine::time::Millis;
+use crate::engine::kept::{flags, Line};
+use crate::engine::time::{Micros, Millis};
 use crate::engine::word::shown;
+use crate::shell::ffi::client::info;
 use crate::shell::ffi::command::{Command, Kind, Spec};
-use crate::shell::ffi::{self, Context};
+use crate::shell::ffi::{self, text, Context};
 use crate::shell::{clock, events, fault, look, state};
 
 #[derive(Debug)]
@@ -26,33 +33,61 @@ impl Command for SelfCommand {
 }
 
 fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
+    const NOBODY: &str =
+        "ERR there is no client's connection to tell of: a module or the server itself has called this";
     let limit = parse(words)?;
     let id = ClientId(ffi::caller(ctx));
-    let gone = || {
-        "ERR there is no client's connection to tell of: a module or the server itself has called this"
-            .to_owned()
-    };
-    let reply = look::clients(ctx, &[id]).ok_or_else(gone)?;
-    let client = info_line::lines(reply.text().unwrap_or_default())
-        .next()
-        .ok_or_else(gone)?;
+    let info = info(id.0).ok_or(NOBODY)?;
     let now = clock::now();
-    state::with(|state| {
-        if !state.reaper.is_tracked(id) {
-            state.reaper.found(now, &client, ffi::is_tls(id.0));
-        }
-        if let Some(limit) = limit {
-            state.reaper.set_own_limit(id, limit);
-        }
-    });
-    if limit.is_some() {
+    let name = text::name_of(ctx, id.0);
+    let name = name.as_ref().map_or(&b""[..], |name| name.bytes());
+    look_if_due(ctx, now, id, name, info.is_tls());
+    if let Some(limit) = limit {
+        state::with(|state| state.reaper.set_own_limit(id, limit));
         events::arm();
     }
-    if reply_row(ctx, &client) {
-        Ok(())
-    } else {
-        Err(gone())
+    let user = text::user_of(ctx, id.0);
+    let user = user.as_ref().map_or(&b"(superuser)"[..], |user| user.bytes());
+    let addr = info.addr();
+    let row = state::with(|state| {
+        let unknown = Line::default();
+        let line = state.reaper.kept.get(id).unwrap_or(&unknown);
+        let client = Client {
+            addr: if info.is_unix() { &line.addr } else { &addr },
+            laddr: &line.laddr,
+            flags: &flags(&info.flags(), &line.flags),
+            lib_name: &line.lib_name,
+            user,
+            name,
+            ..Client::unknown(id)
+        };
+        Some(Table::of(&client, state.reaper.row(now, &client)?))
+    });
+    row.ok_or_else(unhealthy)?.ok_or(NOBODY)?.reply(ctx);
+    Ok(())
+}
+
+/// The little that only a look tells, where it may be had. Whoever is not known has to be looked at, once.
+fn look_if_due(ctx: Context, now: Micros, id: ClientId, name: &[u8], tls: bool) {
+    let known = state::with(|state| state.reaper.is_tracked(id)).unwrap_or(true);
+    let due = state::with(|state| state.reaper.kept.may_look(now, id, name)).unwrap_or(false);
+    if known && !due {
+        return;
     }
+    let began = clock::worked_us();
+    let reply = look::clients(ctx, &[id]);
+    let line = reply.as_ref().and_then(|reply| info_line::parse(reply.text()?));
+    let cost = clock::worked_us().saturating_sub(began);
+    state::with(|state| {
+        state.reaper.kept.spend(now, cost);
+        let Some(client) = line else {
+            return;
+        };
+        if !known {
+            state.reaper.found(now, &client, tls);
+        }
+        state.reaper.kept.keep(&client);
+    });
 }
 
 fn parse(words: &[&[u8]]) -> Result<Option<Millis>, String> {

@@ -3,6 +3,7 @@
 //! nothing.
 
 pub mod call;
+pub mod client;
 pub mod command;
 pub mod event;
 pub mod guard;
@@ -96,29 +97,14 @@ pub fn caller(ctx: Context) -> u64 {
     api!(RedisModule_GetClientId(ctx.raw())).unwrap_or(0)
 }
 
-/// What the server tells of a connection without a look at it; `None` when there is none of this id.
-fn client_info(id: u64) -> Option<raw::RedisModuleClientInfo> {
-    let mut info = raw::RedisModuleClientInfo {
-        version: u64::from(raw::REDISMODULE_CLIENTINFO_VERSION),
-        flags: 0,
-        id: 0,
-        addr: [0; 46],
-        port: 0,
-        db: 0,
-    };
-    // SAFETY: `info` is a version 1 structure and says so.
-    let found = api!(RedisModule_GetClientInfoById((&raw mut info).cast(), id)) == Some(OK);
-    found.then_some(info)
-}
-
 /// Whether there is a connection of this id.
 pub fn is_connected(id: u64) -> bool {
-    client_info(id).is_some()
+    client::info(id).is_some()
 }
 
 /// Whether a connection is TLS, as the server knows it.
 pub fn is_tls(id: u64) -> bool {
-    client_info(id).is_some_and(|info| info.flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_SSL) != 0)
+    client::info(id).is_some_and(|info| info.is_tls())
 }
 
 /// A context of the module's own that outlives calls, for work that the event loop starts.
