@@ -396,3 +396,40 @@ fn every_example_that_sets_a_limit_has_jitter() {
     }
     assert!(seen > 10, "only {seen} examples set a limit");
 }
+
+/// `file::name`, as pages cite tests.
+#[test]
+fn every_test_that_a_page_cites_is_there() {
+    let mut tests = Vec::new();
+    let mut folders = ["tests", "src", "clients/python/tests"]
+        .map(|name| root().join(name))
+        .to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("a file").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs" || end == "py") {
+                tests.push((path.clone(), std::fs::read_to_string(&path).expect("a source")));
+            }
+        }
+    }
+    let mut cited = 0;
+    for path in pages() {
+        let text = std::fs::read_to_string(&path).expect("a page");
+        for (file, name) in text.split('`').filter_map(|code| code.split_once("::")) {
+            let is_word = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !is_word(file) || !is_word(name) {
+                continue;
+            }
+            cited += 1;
+            let there = tests.iter().any(|(path, text)| {
+                let known = path.file_stem().is_some_and(|stem| stem == file)
+                    || path.parent().is_some_and(|folder| folder.ends_with(file));
+                known && (text.contains(&format!("fn {name}(")) || text.contains(&format!("def {name}(")))
+            });
+            assert!(there, "{}: {file}::{name}", file_name(&path));
+        }
+    }
+    assert!(cited > 20, "only {cited} tests are cited");
+}
