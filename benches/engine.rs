@@ -184,6 +184,7 @@ fn evict(reaper: &mut Reaper, now: Micros, first: u64, lines: &[String]) -> u64 
                 unread: Some(0),
                 unacked: Some(0),
                 received: None,
+                awaits_link: false,
             };
             let closing = reaper.judge(now, &seen, &around).expect("to be closed");
             reaper.closed(now, &client, &closing, 0);

@@ -142,6 +142,39 @@ const WAIT_FOR_DATA: [&[u8]; 12] = [
     b"waitaof",
 ];
 
+/// The letters of `flags` that matter here.
+pub mod flag {
+    /// This server's link to its master.
+    pub const MASTER: u8 = b'M';
+    pub const REPLICA: u8 = b'S';
+    /// Brings slots in (Valkey 9).
+    pub const SLOT_IMPORT: u8 = b'i';
+    /// Sends slots away (Valkey 9).
+    pub const SLOT_EXPORT: u8 = b'E';
+    /// Links that move slots (Redis 8.4); they have no type of their own.
+    pub const MIGRATION: [u8; 2] = [b'g', b'o'];
+    /// Stands in place of the replica's letter.
+    pub const MONITOR: u8 = b'O';
+    /// CLIENT NO-EVICT.
+    pub const NO_EVICT: u8 = b'e';
+    /// Subscribed to something.
+    pub const PUBSUB: u8 = b'P';
+    /// CLIENT TRACKING.
+    pub const TRACKING: u8 = b't';
+    pub const BLOCKED: u8 = b'b';
+    /// Unblocked in this round of the server's loop.
+    pub const UNBLOCKED: u8 = b'u';
+    pub const MULTI: u8 = b'x';
+    /// Closed before the next poll.
+    pub const CLOSING: u8 = b'A';
+    pub const CLOSES_AFTER_REPLY: u8 = b'c';
+    pub const UNIX: u8 = b'U';
+}
+
+/// The commands by which another server asks for a link, and how `cmd` has them. While it waits (a replica's main
+/// channel on Valkey, for the other channel's sync) its flags are those of any client.
+const ASK_FOR_LINK: [&[u8]; 4] = [b"psync", b"sync", b"replconf", b"cluster|syncslots"];
+
 impl Client<'_> {
     /// A connection of which nothing but the id is known.
     #[must_use]
@@ -187,11 +220,11 @@ impl Client<'_> {
         // In the server's own order. A monitor has the letter O in place of S, so it comes
         // out as normal (or pubsub), as the server has it.
         const LETTERS: [(u8, ClientType); 5] = [
-            (b'M', ClientType::Master),
-            (b'S', ClientType::Replica),
-            (b'i', ClientType::SlotImport),
-            (b'E', ClientType::SlotExport),
-            (b'P', ClientType::Pubsub),
+            (flag::MASTER, ClientType::Master),
+            (flag::REPLICA, ClientType::Replica),
+            (flag::SLOT_IMPORT, ClientType::SlotImport),
+            (flag::SLOT_EXPORT, ClientType::SlotExport),
+            (flag::PUBSUB, ClientType::Pubsub),
         ];
         LETTERS
             .iter()
@@ -208,19 +241,19 @@ impl Client<'_> {
     /// Whether it runs MONITOR.
     #[must_use]
     pub fn is_monitor(&self) -> bool {
-        self.has_flag(b'O')
+        self.has_flag(flag::MONITOR)
     }
 
     /// Whether it asked for CLIENT NO-EVICT.
     #[must_use]
     pub fn is_no_evict(&self) -> bool {
-        self.has_flag(b'e')
+        self.has_flag(flag::NO_EVICT)
     }
 
     /// Whether it waits in a blocking command.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.has_flag(b'b')
+        self.has_flag(flag::BLOCKED)
     }
 
     /// Whether it is blocked in a command that waits for data, or for replicas, and has changed nothing yet
@@ -234,40 +267,65 @@ impl Client<'_> {
     /// Whether it was unblocked in this round of the server's loop, and what it sent behind is not done yet.
     #[must_use]
     pub fn is_unblocked(&self) -> bool {
-        self.has_flag(b'u')
+        self.has_flag(flag::UNBLOCKED)
     }
 
     /// Whether it is between MULTI and EXEC.
     #[must_use]
     pub fn in_multi(&self) -> bool {
         // Valkey 8.1 goes on printing `multi=0` after EXEC.
-        self.has_flag(b'x') || self.multi.is_some_and(|queued| queued > 0)
+        self.has_flag(flag::MULTI) || self.multi.is_some_and(|queued| queued > 0)
     }
 
     /// Whether the server is closing it already, before the next poll.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.has_flag(b'A')
+        self.has_flag(flag::CLOSING)
     }
 
     /// Whether the server closes it when its output has gone: after QUIT, or an error of protocol. Nothing that
     /// it sends is read any more; and if it does not read either, it stays.
     #[must_use]
     pub fn closes_after_reply(&self) -> bool {
-        self.has_flag(b'c')
+        self.has_flag(flag::CLOSES_AFTER_REPLY)
     }
 
-    /// Whether it is a link of the server's own: to a replica, to the master, or one that
-    /// moves slots (`i` and `E` on Valkey 9, `g` and `o` on Redis 8.4).
+    /// Whether it is the link to the master.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.has_flag(flag::MASTER)
+    }
+
+    /// Whether it moves slots from server to server.
+    #[must_use]
+    pub fn moves_slots(&self) -> bool {
+        let by = |letter: &u8| self.has_flag(*letter);
+        by(&flag::SLOT_IMPORT) || by(&flag::SLOT_EXPORT) || flag::MIGRATION.iter().any(by)
+    }
+
+    /// Whether it is a replica's link.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.has_flag(flag::REPLICA)
+    }
+
+    /// Whether it is a link of the server's own.
     #[must_use]
     pub fn is_server_link(&self) -> bool {
-        b"SMiEgo".iter().any(|letter| self.has_flag(*letter))
+        self.is_master() || self.is_replica() || self.moves_slots()
+    }
+
+    /// Whether the last command that it sent asks for such a link. Whoever was denied it has sent it as well:
+    /// what it may is asked besides.
+    #[must_use]
+    pub fn asks_for_link(&self) -> bool {
+        ASK_FOR_LINK.contains(&self.cmd)
     }
 
     /// Whether it came over a Unix socket.
     #[must_use]
     pub fn is_unix(&self) -> bool {
-        self.has_flag(b'U')
+        self.has_flag(flag::UNIX)
     }
 }
 
@@ -316,6 +374,9 @@ mod tests {
             (|c| c.is_closing(), "A"),
             (|c| c.closes_after_reply(), "c"),
             (|c| c.is_server_link(), "SMiEgo"),
+            (|c| c.moves_slots(), "iEgo"),
+            (|c| c.is_replica(), "S"),
+            (|c| c.is_master(), "M"),
             (|c| c.is_unix(), "U"),
         ];
         for (ask, letters) in cases {

@@ -4,16 +4,9 @@
 //! reaper's to say.
 
 use super::client::ClientId;
+use super::reach::Reach;
 use super::time::{Micros, Millis};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Which connections a command may close beyond normal and pubsub ones, because it named them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    pub replicas: bool,
-    /// Monitors and `CLIENT NO-EVICT` clients.
-    pub protected: bool,
-}
 
 /// What CONNAGE.KILL asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -198,6 +198,7 @@ mod tests {
                 unread: Some(0),
                 unacked,
                 received: None,
+                awaits_link: false,
             };
             assert_eq!(
                 manner(&seen, tls, &around, over),
@@ -223,6 +224,7 @@ mod tests {
                 unread: Some(0),
                 unacked,
                 received: None,
+                awaits_link: false,
             };
             assert_eq!(manner.may_lose(&seen), expected, "{manner:?} {unacked:?}");
         }

@@ -20,6 +20,7 @@ pub mod manner;
 pub mod percent;
 pub mod prefetch;
 pub mod quiet;
+pub mod reach;
 pub mod reaper;
 pub mod recheck;
 pub mod registry;

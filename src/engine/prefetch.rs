@@ -6,7 +6,7 @@
 //! (subscribers, tracking clients) changes without sending: no line of theirs is kept. Must not know
 //! limits, nor judge.
 
-use super::client::{Client, ClientId};
+use super::client::{flag, Client, ClientId};
 use super::quiet::Seen;
 use super::time::{Micros, Millis};
 use std::collections::BTreeMap;
@@ -106,7 +106,10 @@ impl Prefetch {
 
 /// Whether the server sends it more than replies.
 fn is_pushed_to(client: &Client) -> bool {
-    client.has_flag(b'P') || client.has_flag(b't') || client.is_monitor() || client.is_server_link()
+    client.has_flag(flag::PUBSUB)
+        || client.has_flag(flag::TRACKING)
+        || client.is_monitor()
+        || client.is_server_link()
 }
 
 #[cfg(test)]
@@ -126,6 +129,7 @@ mod tests {
                 bytes,
                 last: BEGAN.minus(Millis(ago)),
             }),
+            awaits_link: false,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Only judges what the shell saw; must not know limits or grace.
 
-use super::client::Client;
+use super::client::{flag, Client};
 use super::time::Micros;
 
 /// What the shell saw of one connection: the server's own line, and its socket.
@@ -16,6 +16,9 @@ pub struct Seen<'a> {
     pub unacked: Option<u64>,
     /// `None` where the kernel can't say (it can over TCP only), or was not asked.
     pub received: Option<Received>,
+    /// It has asked to become a replica's link, or one that moves slots, as its user may, and its flags do not
+    /// show it yet.
+    pub awaits_link: bool,
 }
 
 /// What a client has sent so far.
@@ -94,7 +97,7 @@ impl WatchGauge {
     fn remainder(client: &Client) -> Option<u64> {
         if client.in_multi()
             || client.argv_mem > 0
-            || client.has_flag(b't')
+            || client.has_flag(flag::TRACKING)
             || client.sub + client.psub + client.ssub > 0
         {
             return None;
@@ -167,6 +170,7 @@ mod tests {
                 unread,
                 unacked: Some(0),
                 received: None,
+                awaits_link: false,
             };
             assert_eq!(Activity::of(&seen, false), expected, "{line} unread {unread:?}");
             if !client.closes_after_reply() {

@@ -3,9 +3,10 @@
 //! It must not know which connections there are.
 
 use super::args::Args;
-use super::client::{Client, ClientType};
+use super::client::{flag, Client, ClientType};
 use super::condition;
 use super::filter::Filter;
+use super::reach::Reach;
 use super::time::Millis;
 use super::word::{self, Refusal};
 
@@ -128,32 +129,21 @@ impl ListRequest {
 }
 
 impl Filter {
-    /// Whether KILL may close the connection, should it match.
-    ///
-    /// The server's own links never, but replicas for `TYPE replica` or `ID`; monitors and
-    /// NO-EVICT clients when something singles them out; all others always.
+    /// Whom KILL may close beyond ordinary connections: replicas for `TYPE replica` or `ID`, monitors and NO-EVICT
+    /// clients when something singles them out.
     #[must_use]
-    pub fn allows(&self, client: &Client<'_>) -> bool {
-        let special = client.is_monitor() || client.is_no_evict();
-        if special && !self.singles_out() {
-            return false;
-        }
-        match client.client_type() {
-            // The links that move slots on Redis have no type of their own.
-            ClientType::Normal | ClientType::Pubsub => !client.is_server_link(),
-            ClientType::Replica => {
-                !is_untouchable(client) && (self.names_id() || self.names_type() == Some(ClientType::Replica))
-            }
-            ClientType::Master | ClientType::SlotImport | ClientType::SlotExport => false,
+    pub fn reach(&self) -> Reach {
+        Reach {
+            replicas: self.names_id() || self.names_type() == Some(ClientType::Replica),
+            protected: self.singles_out(),
         }
     }
-}
 
-/// The flags of the links that KILL never closes.
-const UNTOUCHABLE: &[u8] = b"MiEgo";
-
-fn is_untouchable(client: &Client<'_>) -> bool {
-    UNTOUCHABLE.iter().any(|flag| client.has_flag(*flag))
+    /// Whether KILL may close the connection, should it match.
+    #[must_use]
+    pub fn allows(&self, client: &Client<'_>) -> bool {
+        self.reach().allows(client)
+    }
 }
 
 /// What KILL says when it is asked to close the link to the master, by whatever name.
@@ -174,10 +164,11 @@ fn refuse_server_links(filter: &Filter) -> Result<(), RequestError> {
         _ => {}
     }
     let flags = filter.names_flags();
-    if flags.contains(&b'M') {
+    if flags.contains(&flag::MASTER) {
         return Err(master_refused("FLAGS M"));
     }
-    match UNTOUCHABLE.iter().find(|flag| flags.contains(flag)) {
+    let names_link = |letter: &&u8| Reach::is_beyond_all(**letter);
+    match flags.iter().find(names_link) {
         Some(flag) => Err(slot_link_refused(&format!("FLAGS {}", char::from(*flag)))),
         None => Ok(()),
     }

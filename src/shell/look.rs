@@ -28,7 +28,19 @@ pub fn seen(client: Client<'_>, received: bool) -> Seen<'_> {
         received: if received { socket_received(&client) } else { None },
         unread: socket::unread(client.fd),
         unacked: socket::unacked(client.fd),
+        awaits_link: awaits_link(&client),
     }
+}
+
+/// Whether another server has asked for a link that its flags do not show yet. Anybody can send such a command:
+/// its user must have the right to it.
+pub fn awaits_link(client: &Client) -> bool {
+    if client.is_server_link() || !client.asks_for_link() {
+        return false;
+    }
+    let words: Vec<&[u8]> = client.cmd.split(|byte| *byte == b'|').collect();
+    // The server's own, whom it does not ask for rights.
+    client.user == b"(superuser)" || ffi::command::user_may(client.user, &words)
 }
 
 fn socket_received(client: &Client) -> Option<Received> {

@@ -269,3 +269,35 @@ fn the_caller_is_spared_unless_skipme_is_no(on: &'static str) {
     let mut admin = server.admin();
     wait_for_figure(&mut admin, "tracked_connections", 1);
 }
+
+on_servers!(
+    ALL,
+    beside,
+    who_asks_for_a_replicas_link_is_spared_like_a_replica_if_it_may_ask
+);
+/// Its flags are those of any client until it has the link. Whoever asks in vain gains nothing by it.
+fn who_asks_for_a_replicas_link_is_spared_like_a_replica_if_it_may_ask(on: &'static str) {
+    let server = Setup::of(on).module("maxage 400 grace 0").start();
+    let mut admin = server.admin();
+    admin.ok("ACL SETUSER mallory on nopass ~* +@all -psync -sync -replconf");
+    let mut replica = server.client();
+    let id = replica.id();
+    replica.ok("REPLCONF capa eof");
+    let mut denied = Vec::new();
+    for line in ["PSYNC ? -1", "SYNC", "REPLCONF capa eof"] {
+        let mut conn = server.client();
+        conn.ok("AUTH mallory x");
+        assert!(conn.run(line).is_error(), "{line}");
+        denied.push(conn);
+    }
+    for conn in &mut denied {
+        conn.ends();
+    }
+    replica.stays_until(replica.after + ms(800));
+    assert_eq!(admin.ok("CONNAGE.KILL TYPE normal SKIPME yes GRACE 0").int(), 0);
+    assert_eq!(admin.ok("CONNAGE.KILL USER default GRACE 0").int(), 0);
+    replica.stays_for(ms(200));
+    // What it sends next is what it is.
+    assert_eq!(admin.ok(&format!("CONNAGE.KILL ID {id} GRACE 0")).int(), 1);
+    replica.ends();
+}

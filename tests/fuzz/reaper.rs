@@ -2,10 +2,10 @@
 //! there are, connections older than the clock itself, events in any order.
 
 use crate::engine::client::{Client, ClientId};
-use crate::engine::drains::Reach;
 use crate::engine::info_line;
 use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::quiet::{Received, Seen};
+use crate::engine::reach::Reach;
 use crate::engine::reaper::{Closing, Order, Reaper};
 use crate::engine::settings::{Name, Settings};
 use crate::engine::time::{Micros, Millis};
@@ -139,6 +139,7 @@ fn seen<'a>(inputs: &mut Inputs, client: Client<'a>) -> Seen<'a> {
             bytes: inputs.below(2) as u64,
             last: Micros([0, inputs.number()][inputs.below(2)]),
         }),
+        awaits_link: false,
     }
 }
 

@@ -139,3 +139,38 @@ fn a_full_sync_by_swapdb_serves_clients_and_evicts_them(on: &'static str) {
         "{on}: {meanwhile} clients served while swapdb loaded, and evicted"
     ));
 }
+
+on_servers!(@ beside, a_replica_of_two_channels_comes_in_step_whatever_is_closed_meanwhile,
+    valkey_8_0 "valkey-8.0", valkey_8_1 "valkey-8.1", valkey_9_1 "valkey-9.1");
+/// Its main channel waits for the other one's sync, and looks like an ordinary client as long.
+fn a_replica_of_two_channels_comes_in_step_whatever_is_closed_meanwhile(on: &'static str) {
+    for words in ["maxage 400 grace 0", ""] {
+        let two_channels = "dual-channel-replication-enabled yes";
+        let primary = Setup::of(on)
+            .module(words)
+            .line("repl-diskless-sync yes")
+            .line("repl-diskless-sync-delay 2")
+            .line(two_channels)
+            .start();
+        let mut admin = primary.admin();
+        let replica = Setup::of(on)
+            .line(&format!("replicaof 127.0.0.1 {}", primary.port))
+            .line(two_channels)
+            .start();
+        wait_until("its main channel to wait", || {
+            let list = admin.ok("CLIENT LIST TYPE normal").text();
+            list.lines()
+                .any(|line| line.contains(" flags=N ") && line.contains(" cmd=psync "))
+        });
+        if words.is_empty() {
+            admin.ok("CONNAGE.KILL TYPE normal GRACE 0");
+        }
+        let mut reader = replica.admin();
+        wait_until("the replica to be in step", || in_step(&mut reader));
+        assert_eq!(
+            info(&mut admin, "stats")["sync_full"],
+            1,
+            "{words}: at the first try"
+        );
+    }
+}

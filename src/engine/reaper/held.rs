@@ -4,6 +4,7 @@ use super::Reaper;
 use crate::engine::client::{Client, ClientId};
 use crate::engine::jitter;
 use crate::engine::journal::Reason;
+use crate::engine::reach::Reach;
 use crate::engine::registry::Entry;
 use crate::engine::time::{Micros, Millis};
 
@@ -46,7 +47,7 @@ impl Reaper {
             grace: limit.grace,
             reason: label(limit.decided_by).map_or(Reason::Maxage, |label| Reason::Rule(label.to_owned())),
             rule: label(limit.rule).map(str::to_owned),
-            exempt: !limit.holds || never_by_age(client),
+            exempt: !limit.holds || !Reach::AGE.allows(client),
         };
         if let Some(own) = self.own.get(&client.id).copied() {
             if held.limit.0 == 0 || own < held.limit {
@@ -76,9 +77,4 @@ impl Reaper {
             self.plan_anew(id);
         }
     }
-}
-
-/// Whether `client` is something now that age never evicts, whatever settings and rules say.
-fn never_by_age(client: &Client) -> bool {
-    client.is_server_link() || client.is_monitor() || client.is_no_evict()
 }

@@ -2,8 +2,8 @@
 
 use super::{Held, Reaper};
 use crate::engine::budget::BATCH;
-use crate::engine::client::{Client, ClientId, ClientType};
-use crate::engine::drains::{backoff, Drain, Reach};
+use crate::engine::client::{Client, ClientId};
+use crate::engine::drains::{backoff, Drain};
 use crate::engine::identity;
 use crate::engine::journal::{Circumstances, How, Reason};
 use crate::engine::manner::{manner, Manner, Refusal, Surroundings};
@@ -87,11 +87,16 @@ impl Reaper {
             self.park(id, Micros::NEVER);
             return None;
         }
-        let held = self.held(client);
+        let mut held = self.held(client);
+        held.exempt |= seen.awaits_link;
         let age_due = self.age_due(&entry, &held);
         let first_look = self.drains.get(id).is_none();
         let mut drain = self.drains.get(id).copied().unwrap_or_else(|| Drain::new(now));
-        drain.command = drain.command.filter(|command| reaches(client, command.reach));
+        // It may have become something else since it was named.
+        drain.command = drain.command.filter(|command| {
+            let reach = command.reach;
+            reach.allows(client) && (reach.replicas || !seen.awaits_link)
+        });
         let command_due = drain.command.map_or(Micros::NEVER, |command| command.start);
         if age_due.min(command_due) > now {
             self.not_due(id, drain, age_due, command_due);
@@ -357,15 +362,4 @@ impl Reaper {
 fn is_gateable(client: &Client) -> bool {
     let halves = client.qbuf.saturating_add(client.argv_mem);
     !client.is_unix() && client.oll == 0 && halves <= LONG
-}
-
-/// Whether a command may close what `client` is now: it may have become something else since it was
-/// named.
-fn reaches(client: &Client, reach: Reach) -> bool {
-    match client.client_type() {
-        ClientType::Master | ClientType::SlotImport | ClientType::SlotExport => false,
-        ClientType::Replica => reach.replicas,
-        _ if client.is_server_link() => false,
-        _ => reach.protected || !(client.is_monitor() || client.is_no_evict()),
-    }
 }

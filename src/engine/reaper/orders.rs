@@ -2,7 +2,8 @@
 
 use super::Reaper;
 use crate::engine::client::{Client, ClientId};
-use crate::engine::drains::{Command, Drain, Reach};
+use crate::engine::drains::{Command, Drain};
+use crate::engine::reach::Reach;
 use crate::engine::registry::State;
 use crate::engine::time::{Micros, Millis};
 
@@ -84,8 +85,7 @@ impl Reaper {
                 command.start = command.start.min(old.start);
                 command.grace = command.grace.min(old.grace);
                 command.paced &= old.paced;
-                command.reach.replicas |= old.reach.replicas;
-                command.reach.protected |= old.reach.protected;
+                command.reach = command.reach.or(old.reach);
             }
             drain.command = Some(command);
             // Its age goes on counting meanwhile.

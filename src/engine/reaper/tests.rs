@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::engine::budget::BATCH;
-use crate::engine::drains::Reach;
 use crate::engine::info_line;
 use crate::engine::jitter;
 use crate::engine::journal::How;
 use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::quiet::{Received, Seen};
+use crate::engine::reach::Reach;
 use crate::engine::settings::Name;
 use proptest::prelude::*;
 
@@ -200,6 +200,7 @@ impl World {
                 bytes: peer.sent,
                 last: us(peer.changed),
             }),
+            awaits_link: false,
         }
     }
 
@@ -362,6 +363,7 @@ fn who_was_unblocked_in_this_round_of_the_loop_is_not_forced_in_it() {
             unread: Some(0),
             unacked: Some(0),
             received: None,
+            awaits_link: false,
         };
         let closing = world.reaper.judge(now, &seen, &world.around());
         world.reaper.carried_out(now, &plan, 0, 0);
@@ -397,6 +399,7 @@ fn nobody_who_waits_for_data_is_closed_with_its_keys() {
                     unread: Some(0),
                     unacked: Some(0),
                     received: None,
+                    awaits_link: false,
                 };
                 closings.extend(world.reaper.judge(now, &seen, &world.around()));
             }
@@ -442,6 +445,7 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
             unread: Some(9),
             unacked: Some(9),
             received: None,
+            awaits_link: false,
         };
         let (mut shut, mut gone) = (Vec::new(), None);
         while gone.is_none() {

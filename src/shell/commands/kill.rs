@@ -3,14 +3,13 @@
 use super::describe::{filters, option, optional, token, value};
 use super::select::{self, Among};
 use super::{is_permitted, unhealthy, Counterpart, FLAGS};
-use crate::engine::client::{Client, ClientId, ClientType};
-use crate::engine::drains::Reach;
+use crate::engine::client::{Client, ClientId};
 use crate::engine::reaper::Order;
 use crate::engine::request::{self, KillRequest};
 use crate::engine::time::Millis;
 use crate::shell::ffi::command::{Command, Kind, Spec};
 use crate::shell::ffi::{self, Context};
-use crate::shell::{clock, events, fault, state};
+use crate::shell::{clock, events, fault, look, state};
 
 #[derive(Debug)]
 pub struct Kill;
@@ -54,10 +53,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<usize, String> {
         let order = Order {
             grace: kill.grace.unwrap_or(state.reaper.settings().grace),
             over: kill.over,
-            reach: Reach {
-                replicas: kill.filter.names_id() || kill.filter.names_type() == Some(ClientType::Replica),
-                protected: kill.filter.singles_out(),
-            },
+            reach: kill.filter.reach(),
         };
         state.reaper.kill(now, &ids, &order)
     });
@@ -78,12 +74,15 @@ fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
         if kill.skipme && client.id == caller || client.is_closing() {
             return false;
         }
+        if !filter.reach().replicas && look::awaits_link(client) {
+            return false;
+        }
         if filter.is_empty() {
             let expired = state::with(|state| state.reaper.is_expired(now, client));
             return filter.allows(client) && expired == Some(true);
         }
-        let master = client.client_type() == ClientType::Master;
-        filter.matches(client, age) && (filter.allows(client) || master && filter.names_id())
+        let is_refused = client.is_master() && filter.names_id();
+        filter.matches(client, age) && (filter.allows(client) || is_refused)
     };
     let mut ids = Vec::new();
     select::each(ctx, among, kill.limit, true, picks, |client| {

@@ -1,7 +1,7 @@
 //! Select: which connections a filter picks, oldest first. With only MAXAGE or ID, or without a filter,
 //! nothing walks all clients.
 
-use crate::engine::client::{Client, ClientId, ClientType};
+use crate::engine::client::{Client, ClientId};
 use crate::engine::filter::Filter;
 use crate::engine::info_line;
 use crate::engine::request::master_refused;
@@ -129,7 +129,7 @@ pub fn age_of(now: Micros, client: &Client) -> Millis {
 /// # Errors
 /// Always, for that link.
 pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
-    if filter.names_id() && client.client_type() == ClientType::Master {
+    if filter.names_id() && client.is_master() {
         return Err(format!("ERR {}", master_refused(&format!("ID {}", client.id))));
     }
     Ok(())

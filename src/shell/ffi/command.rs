@@ -249,6 +249,15 @@ pub fn may_by_name(ctx: Context, words: &[&[u8]]) -> bool {
     let Some(name) = name else {
         return false;
     };
+    has_right(&name, words)
+}
+
+/// Whether the user of this name may run a command of the server's own.
+pub fn user_may(name: &[u8], words: &[&[u8]]) -> bool {
+    Text::new(name).is_some_and(|name| has_right(&name, words))
+}
+
+fn has_right(name: &Text, words: &[&[u8]]) -> bool {
     // SAFETY: a valid string; the result is ours.
     let user = api!(RedisModule_GetModuleUserFromUserName(name.raw())).unwrap_or(std::ptr::null_mut());
     if user.is_null() {
