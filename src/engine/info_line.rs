@@ -6,6 +6,9 @@
 
 use super::client::{Client, ClientId};
 
+/// No server prints so much of a Unix socket's path, in bytes.
+const LONGEST_PATH: usize = 128;
+
 /// The connections of a whole CLIENT LIST reply, in its order. Lines without an id are
 /// passed over.
 pub fn lines(reply: &[u8]) -> impl Iterator<Item = Client<'_>> {
@@ -34,13 +37,21 @@ pub fn parse(line: &[u8]) -> Option<Client<'_>> {
 fn first_line(text: &[u8]) -> (Option<Client<'_>>, &[u8]) {
     let mut client = Client::unknown(ClientId(0));
     let mut seen = 0u32;
+    let mut path = None;
     let mut rest = text;
     loop {
         let (key, mut end, mut after) = until(rest, [b'=', b' ', b'\n']);
         if end == Some(b'=') {
             // Only the first '=' ends the key: values (names, users) may hold more of them.
             let mut value;
-            (value, end, after) = until(after, [b' ', b'\n']);
+            let begin = after;
+            (value, end, after) = until(begin, [b' ', b'\n']);
+            if key == b"addr" && !is_ip(value) {
+                path = path_twice(begin);
+            }
+            if let (b"addr" | b"laddr", Some(path)) = (key, path) {
+                (value, end, after) = split(begin, path);
+            }
             if end != Some(b' ') {
                 value = value.strip_suffix(b"\r").unwrap_or(value);
             }
@@ -52,6 +63,30 @@ fn first_line(text: &[u8]) -> (Option<Client<'_>>, &[u8]) {
         }
         rest = after;
     }
+}
+
+/// Whether an address has nothing in it but what IP addresses and ports are written with.
+fn is_ip(addr: &[u8]) -> bool {
+    addr.iter().all(|b| b.is_ascii_hexdigit() || b":.[]".contains(b))
+}
+
+/// How long the path of a Unix socket is that stands at the beginning, as `addr`, and again as `laddr`. The
+/// server escapes nothing in it: there may be blanks in it, and what looks like other fields. So it ends
+/// where the same comes again, and after that one of the fields that follow.
+fn path_twice(text: &[u8]) -> Option<usize> {
+    const AGAIN: &[u8] = b" laddr=";
+    let head = text.get(..LONGEST_PATH).unwrap_or(text);
+    let ends = head.windows(AGAIN.len()).enumerate();
+    // The longest: a path may hold all of that itself.
+    ends.rev()
+        .filter(|(_, window)| *window == AGAIN)
+        .map(|(end, _)| end)
+        .find(|end| {
+            let path = text.get(..*end).unwrap_or_default();
+            let again = text.get(end + AGAIN.len()..).unwrap_or_default();
+            let rest = again.strip_prefix(path);
+            rest.is_some_and(|rest| rest.starts_with(b" fd=") || rest.starts_with(b" name="))
+        })
 }
 
 /// The bytes before the first that ends them, that byte, and the bytes after it. Eight bytes at a
@@ -284,6 +319,36 @@ mod tests {
                 ..unknown
             }
         );
+    }
+
+    #[test]
+    fn what_is_in_a_sockets_path_is_no_field() {
+        let paths = [
+            "/tmp/s:0",
+            "[/tmp/s:0]:0",
+            "/tmp/with a blank:0",
+            "/tmp/a user=root flags=M id=9:0",
+            "/tmp/a laddr=/tmp/a fd=7 user=root:0",
+            "[/tmp/a laddr=1.2.3.4:5 name=x:0]:0",
+            "/tmp/two\nid=9 lines:0",
+            "relative path:0",
+        ];
+        for path in paths {
+            let line = format!("id=1 addr={path} laddr={path} fd=8 name=n flags=U user=u\nid=2 fd=9\n");
+            let clients: Vec<Client> = lines(line.as_bytes()).collect();
+            let [first, second] = clients[..] else {
+                panic!("{path}: {clients:?}");
+            };
+            assert_eq!((first.id, second.id), (ClientId(1), ClientId(2)));
+            assert_eq!((first.addr, first.laddr), (path.as_bytes(), path.as_bytes()));
+            assert_eq!(
+                (first.fd, first.name, first.flags, first.user),
+                (8, &b"n"[..], &b"U"[..], &b"u"[..])
+            );
+        }
+        // Of a path that does not come twice (there is no such server) the first word is taken.
+        let client = parse(b"id=1 addr=/a b user=u").unwrap();
+        assert_eq!((client.addr, client.user), (&b"/a"[..], &b"u"[..]));
     }
 
     #[test]
