@@ -110,6 +110,7 @@ pub(super) enum Value {
     /// A set, since they may come by the ten thousand, each behind an `ID` of its own.
     Ids(BTreeSet<ClientId>),
     Type(ClientType),
+    /// A v4 address as such, also where it was written within v6 (`::ffff:10.1.2.3`), as in rules.
     Ip(IpAddr),
     Db(u32),
     /// Above 0.
@@ -141,7 +142,13 @@ impl Condition {
                 Key::Id => Value::Ids(ids(first, args)?),
                 Key::Type => Value::Type(ClientType::parse(first)?),
                 Key::Addr | Key::Laddr if !address::has_port(first) => return None,
-                Key::Ip => Value::Ip(std::str::from_utf8(first).ok()?.parse().ok()?),
+                Key::Ip => Value::Ip(
+                    std::str::from_utf8(first)
+                        .ok()?
+                        .parse::<IpAddr>()
+                        .ok()?
+                        .to_canonical(),
+                ),
                 Key::Db => Value::Db(u32::try_from(word::whole(first)?).ok()?),
                 Key::Flags if !first.iter().all(|b| FLAGS.contains(b)) => return None,
                 Key::Capa if first.iter().any(|b| *b != b'r') => return None,
@@ -168,7 +175,9 @@ impl Condition {
         let is = match &self.value {
             Value::Ids(ids) => ids.contains(&client.id),
             Value::Type(kind) => client.client_type() == *kind,
-            Value::Ip(ip) => !client.is_unix() && address::ip(client.addr) == Some(*ip),
+            Value::Ip(ip) => {
+                !client.is_unix() && address::ip(client.addr).map(|ip| ip.to_canonical()) == Some(*ip)
+            }
             Value::Db(db) => client.db == Some(*db),
             Value::Duration(least) => *least <= self.time_of(client, age),
             Value::Text(text) => self.text_fits(client, text),
@@ -286,7 +295,7 @@ mod tests {
             ("LADDR /tmp/s:0", &[9]),
             ("IP 127.0.0.1", &[4, 5, 7, 8]),
             ("IP ::1", &[6]),
-            ("IP ::ffff:127.0.0.1", &[]),
+            ("IP ::ffff:127.0.0.1", &[4, 5, 7, 8]),
             ("NAME n1", &[5]),
             ("NAME N1", &[]),
             ("NAME n", &[]),
@@ -318,6 +327,26 @@ mod tests {
             let all = info_line::lines(LIST).map(|client| client.id.0);
             let others: Vec<u64> = all.filter(|id| !want.contains(id)).collect();
             assert_eq!(matching(&format!("not-{text}")), others, "NOT-{text}");
+        }
+    }
+
+    #[test]
+    fn a_v4_address_within_v6_is_the_v4_address() {
+        for addr in ["10.1.2.3:9", "[::ffff:10.1.2.3]:9"] {
+            let client = Client {
+                addr: addr.as_bytes(),
+                ..Client::unknown(ClientId(1))
+            };
+            for (text, want) in [
+                ("IP 10.1.2.3", true),
+                ("IP ::ffff:10.1.2.3", true),
+                ("IP ::ffff:a01:203", true),
+                ("IP ::a01:203", false),
+                ("NOT-IP 10.1.2.3", false),
+            ] {
+                let holds = condition(text).unwrap().holds(&client, Millis(0));
+                assert_eq!(holds, want, "{text} and {addr}");
+            }
         }
     }
 
