@@ -32,4 +32,5 @@ pub mod settings;
 pub mod tally;
 pub mod time;
 pub mod types;
+pub mod unload;
 pub mod word;

@@ -17,4 +17,5 @@ mod look;
 mod module;
 mod pacemaker;
 mod state;
+mod unload;
 mod verify;

@@ -2,7 +2,7 @@
 
 use super::ffi::register::{log, Level};
 use super::ffi::{command, event, guard, reply, socket, Context};
-use super::{clock, commands, config, events, ffi, info, look, state, verify};
+use super::{clock, commands, config, events, ffi, info, look, state, unload, verify};
 use crate::engine::reaper::Reaper;
 use crate::engine::settings::{self, Settings};
 use redis_module::raw;
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
             if let Some(Err(reason)) = other {
                 refuse(&format!("not loaded: {reason}"));
             }
-            let _ = guard::run("unload", unload, refuse);
+            let _ = guard::run("unload", tear_down, refuse);
             raw::REDISMODULE_ERR as c_int
         }
     }
@@ -70,8 +70,17 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 /// # Safety
 /// Only the server may call this.
 #[no_mangle]
-pub unsafe extern "C" fn RedisModule_OnUnload(_ctx: *mut raw::RedisModuleCtx) -> c_int {
-    let _ = guard::run("unload", unload, |_| {});
+pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut raw::RedisModuleCtx) -> c_int {
+    let ctx = Context::new(ctx);
+    let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
+    let cleared = guard::run("unload", || unload::clear_the_way(ctx), refuse);
+    // After a panic nobody knows who is left.
+    if cleared != Some(Ok(())) {
+        let reason = cleared.and_then(Result::err).unwrap_or_default();
+        refuse(&format!("not unloaded: {reason}"));
+        return raw::REDISMODULE_ERR as c_int;
+    }
+    let _ = guard::run("unload", tear_down, |_| {});
     raw::REDISMODULE_OK as c_int
 }
 
@@ -111,6 +120,7 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     if !verify::find_all(ctx) {
         return Err("the server would not list its clients".to_owned());
     }
+    ffi::ran::begin();
     Ok(())
 }
 
@@ -122,7 +132,7 @@ fn install(defaults: &Settings) {
 }
 
 /// Gives back all that the module holds; the server drops its commands, settings and subscriptions.
-fn unload() {
+fn tear_down() {
     state::remove();
     ffi::free_own_context();
     ffi::register::free_lent();

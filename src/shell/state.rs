@@ -24,6 +24,7 @@ pub struct State {
     pub pacemaker: Pacemaker,
     pub summary: Summary,
     pub verifier: Verifier,
+    pub unload_refused_at: Option<Micros>,
 }
 
 impl State {
@@ -36,6 +37,7 @@ impl State {
             pacemaker: Pacemaker::default(),
             summary: Summary::default(),
             verifier: Verifier::default(),
+            unload_refused_at: None,
         }
     }
 

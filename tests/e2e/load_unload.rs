@@ -127,7 +127,9 @@ fn it_unloads_at_the_first_try_whatever_is_under_way(on: &'static str) {
         let reply = admin.run("MODULE UNLOAD connage");
         assert_eq!(reply, Value::Text("OK".into()), "{title}");
         assert!(admin.run("CONNAGE.CONFIG GET *").is_error(), "{title}");
-        if let Some(conn) = conns.last_mut() {
+        // Where the server looks ahead in pipelines, see `unload`.
+        let ends = title == "blocked" && on == "valkey-9.1";
+        if let Some(conn) = conns.last_mut().filter(|_| !ends) {
             conn.stays_for(ms(300));
         }
     }

@@ -28,3 +28,4 @@ mod rate;
 mod settings;
 mod spared;
 mod support;
+mod unload;

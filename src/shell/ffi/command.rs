@@ -3,7 +3,7 @@
 
 use super::call::call_as_caller;
 use super::text::{bytes_of, c_string, Text};
-use super::{api, guard, has_api, Context, OK};
+use super::{api, guard, has_api, ran, Context, OK};
 use redis_module::raw;
 use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_int};
@@ -283,6 +283,7 @@ unsafe extern "C" fn on_command<C: Command>(
     argc: c_int,
 ) -> c_int {
     let ctx = Context::new(ctx);
+    ran::note(ctx);
     let args: Vec<&[u8]> = if argv.is_null() {
         Vec::new()
     } else {

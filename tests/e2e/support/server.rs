@@ -364,6 +364,12 @@ impl Server {
         admin.run(&format!("MODULE LOAD {} {words}", path.display()))
     }
 
+    #[track_caller]
+    pub fn try_loadex(&self, admin: &mut Conn, words: &str) -> Value {
+        let path = module(self.setup.faults);
+        admin.run(&format!("MODULE LOADEX {} {words}", path.display()))
+    }
+
     pub fn file(&self, name: &str) -> String {
         let bytes = std::fs::read(self.dir.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

@@ -1,0 +1,35 @@
+//! INFO, asked through the API that no `rename-command` takes away.
+
+use super::{api, Context};
+use redis_module::raw;
+use std::ffi::CStr;
+
+/// A section of INFO.
+pub struct ServerInfo(*mut raw::RedisModuleServerInfoData);
+
+impl Drop for ServerInfo {
+    fn drop(&mut self) {
+        // SAFETY: made by `section`, and freed once; without a context it is under no automatic memory.
+        let _ = api!(RedisModule_FreeServerInfo(std::ptr::null_mut(), self.0));
+    }
+}
+
+impl ServerInfo {
+    pub fn section(ctx: Context, name: &CStr) -> Option<ServerInfo> {
+        // SAFETY: a constant C string. No automatic memory is on, so that the result is ours.
+        let data = api!(RedisModule_GetServerInfo(ctx.raw(), name.as_ptr()))?;
+        (!data.is_null()).then(|| ServerInfo(data))
+    }
+
+    /// A field as it stands there.
+    pub fn text(&self, field: &CStr) -> Option<&str> {
+        // SAFETY: as above; the server lends the text for as long as the section lives.
+        let start = api!(RedisModule_ServerInfoGetFieldC(self.0, field.as_ptr()))?;
+        if start.is_null() {
+            return None;
+        }
+        // SAFETY: a C string of the server's, borrowed from `self`.
+        let text = unsafe { CStr::from_ptr(start) };
+        text.to_str().ok()
+    }
+}
