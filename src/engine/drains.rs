@@ -1,12 +1,12 @@
 //! Drains: connections that are past their limit or named by CONNAGE.KILL, and are waited for.
 //!
-//! Holds what is waited for and when to look again; whether a connection may be closed is the
-//! reaper's to say.
+//! Holds what is waited for; when to look again is the registry's to keep, and whether a connection may be
+//! closed the reaper's to say.
 
 use super::client::ClientId;
 use super::reach::Reach;
 use super::time::{Micros, Millis};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What CONNAGE.KILL asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,6 @@ pub struct Drain {
     pub command_since: Option<Micros>,
     /// First moment at which it was due for either reason.
     pub due_since: Option<Micros>,
-    pub next_look: Micros,
     /// When its grace ends.
     pub end: Micros,
     /// When it was taken off the keys for which it waited, to be closed once it has its answer.
@@ -46,14 +45,13 @@ pub struct Drain {
     pub refused: bool,
 }
 
-impl Drain {
-    pub fn new(next_look: Micros) -> Self {
+impl Default for Drain {
+    fn default() -> Self {
         Drain {
             command: None,
             age_since: None,
             command_since: None,
             due_since: None,
-            next_look,
             end: Micros::NEVER,
             off_keys: None,
             passes: false,
@@ -69,8 +67,6 @@ impl Drain {
 #[derive(Debug, Default)]
 pub struct Drains {
     by_id: BTreeMap<ClientId, Drain>,
-    /// By the moment of the next look; one that waits for the budget is not in here.
-    looks: BTreeSet<(Micros, ClientId)>,
 }
 
 impl Drains {
@@ -80,44 +76,17 @@ impl Drains {
 
     /// Adds or replaces.
     pub fn put(&mut self, id: ClientId, drain: Drain) {
-        self.looks.insert((drain.next_look, id));
-        if let Some(old) = self.by_id.insert(id, drain) {
-            if old.next_look != drain.next_look {
-                self.looks.remove(&(old.next_look, id));
-            }
-        }
+        self.by_id.insert(id, drain);
     }
 
     pub fn remove(&mut self, id: ClientId) -> Option<Drain> {
-        let drain = self.by_id.remove(&id)?;
-        self.looks.remove(&(drain.next_look, id));
-        Some(drain)
+        self.by_id.remove(&id)
     }
 
-    pub fn next_look(&self) -> Option<(Micros, ClientId)> {
-        self.looks.first().copied()
-    }
-
-    /// Of the next `most` looks up to `near`, those that OVER paces.
-    pub fn next_paced(&self, near: Micros, most: usize) -> impl Iterator<Item = ClientId> + '_ {
-        let is_paced = |id: &ClientId| {
-            let command = self.by_id.get(id).and_then(|drain| drain.command);
-            command.is_some_and(|command| command.paced)
-        };
-        let next = self
-            .looks
-            .iter()
-            .take(most)
-            .take_while(move |(at, _)| *at <= near);
-        next.map(|(_, id)| *id).filter(is_paced)
-    }
-
-    /// Takes the next one whose look is due out of the queue of looks; it stays a drain.
-    pub fn pop_due(&mut self, now: Micros) -> Option<(ClientId, Drain)> {
-        let (at, id) = self.looks.first().copied().filter(|(at, _)| *at <= now)?;
-        self.looks.remove(&(at, id));
-        let drain = self.by_id.get(&id)?;
-        Some((id, *drain))
+    /// Whether OVER says when its turn is.
+    pub fn is_paced(&self, id: ClientId) -> bool {
+        let command = self.get(id).and_then(|drain| drain.command);
+        command.is_some_and(|command| command.paced)
     }
 
     pub fn ids(&self) -> Vec<ClientId> {
@@ -134,7 +103,7 @@ impl Drains {
 
     /// About how much memory they hold, in bytes.
     pub fn memory(&self) -> usize {
-        self.by_id.len() * 2 * (size_of::<Drain>() + 4 * size_of::<ClientId>())
+        self.by_id.len() * 2 * size_of::<(ClientId, Drain)>()
     }
 }
 
@@ -153,22 +122,6 @@ pub fn backoff(waited_us: u64, passes: bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn looks_come_in_order_and_a_replaced_one_only_at_its_new_moment() {
-        let mut drains = Drains::default();
-        for (id, at) in [(1, 30), (2, 20), (3, 10), (1, 5)] {
-            drains.put(ClientId(id), Drain::new(Micros(at)));
-        }
-        drains.remove(ClientId(3));
-        let due: Vec<u64> = std::iter::from_fn(|| drains.pop_due(Micros(25)))
-            .map(|(id, _)| id.0)
-            .collect();
-        assert_eq!(due, [1, 2]);
-        assert_eq!((drains.len(), drains.next_look()), (2, None));
-        drains.put(ClientId(2), Drain::new(Micros(20)));
-        assert_eq!(drains.next_look(), Some((Micros(20), ClientId(2))));
-    }
 
     #[test]
     fn looks_get_rarer_and_less_so_for_what_passes_by_itself() {

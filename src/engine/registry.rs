@@ -1,11 +1,14 @@
-//! Registry: who is connected, ordered by birth.
+//! Registry: who is connected, ordered by birth, and what is planned for each.
 //!
 //! The server hands out ids in ascending order and a birth is never earlier than that of a lower
 //! id, so one map ordered by id is ordered by birth as well, whatever the settings: a change of
-//! `maxage` moves nothing here. Must not know limits or the schedule.
+//! `maxage` moves nothing here. What is planned is one state and one moment, and the place in the
+//! [`Schedule`] follows from them: [`Registry::plan`] is the only one that sets either. Must not know
+//! limits.
 
 use super::ascending::Ascending;
 use super::client::ClientId;
+use super::schedule::{Place, Queue, Schedule};
 use super::time::Micros;
 
 /// What the schedule currently intends for a connection.
@@ -29,13 +32,27 @@ pub enum State {
     Closing,
 }
 
+impl State {
+    /// Where a connection of this state stands whose moment is `at`.
+    fn place(self, at: Micros) -> Option<Place> {
+        let queue = match self {
+            State::Scheduled | State::Parked => Queue::Limits,
+            State::Ready => Queue::Due,
+            State::Draining => Queue::Looks,
+            State::Young | State::Looking | State::Rechecking | State::Closing => return None,
+        };
+        (at < Micros::NEVER).then_some((queue, at))
+    }
+}
+
 /// One connection. 24 bytes: there may be a million of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub birth: Micros,
-    pub at: Micros,
+    /// The moment that is planned for it.
+    at: Micros,
     /// Fingerprint of user and name when last looked at.
-    pub identity: u32,
+    identity: u32,
     /// Which configuration `state` was made under; under another one it means nothing.
     epoch: u16,
     state: State,
@@ -50,11 +67,12 @@ impl Entry {
         self.marks & TLS != 0
     }
 
-    /// Marks it as told of by `dry-run`, which tells of each connection once; whether it was already.
-    pub fn report(&mut self) -> bool {
-        let before = self.marks & REPORTED != 0;
-        self.marks |= REPORTED;
-        before
+    pub fn at(&self) -> Micros {
+        self.at
+    }
+
+    pub fn identity(&self) -> u32 {
+        self.identity
     }
 }
 
@@ -62,6 +80,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: Ascending<Entry>,
+    schedule: Schedule,
     epoch: u16,
 }
 
@@ -93,17 +112,32 @@ impl Registry {
         self.entries.insert(id, entry);
     }
 
+    /// Answers with what it was, if it was there.
     pub fn remove(&mut self, id: ClientId) -> Option<(State, Entry)> {
         let entry = self.entries.remove(id)?;
-        Some((self.state_of(&entry), entry))
+        let state = self.state_of(&entry);
+        self.schedule.move_on(id, state.place(entry.at), None);
+        Some((state, entry))
     }
 
     pub fn get(&self, id: ClientId) -> Option<&Entry> {
         self.entries.get(id)
     }
 
-    pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Entry> {
-        self.entries.get_mut(id)
+    pub fn set_identity(&mut self, id: ClientId, identity: u32) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.identity = identity;
+        }
+    }
+
+    /// Marks it as told of by `dry-run`, which tells of each connection once; `false` where it was already.
+    pub fn report(&mut self, id: ClientId) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return false;
+        };
+        let is_first = entry.marks & REPORTED == 0;
+        entry.marks |= REPORTED;
+        is_first
     }
 
     fn state_of(&self, entry: &Entry) -> State {
@@ -122,24 +156,32 @@ impl Registry {
         self.entries.get(id).map(|entry| self.state_of(entry))
     }
 
-    /// Answers with the state and moment before.
-    pub fn set_state(&mut self, id: ClientId, state: State, at: Micros) -> Option<(State, Micros)> {
+    /// Plans `state` for a connection, at the moment `at`, in place of what was planned before.
+    pub fn plan(&mut self, id: ClientId, state: State, at: Micros) {
         let epoch = self.epoch;
-        let entry = self.entries.get_mut(id)?;
-        let before = if entry.epoch == epoch {
-            entry.state
-        } else {
-            State::Young
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
         };
-        let was_at = entry.at;
+        let before = if entry.epoch == epoch {
+            entry.state.place(entry.at)
+        } else {
+            None
+        };
         entry.epoch = epoch;
         entry.state = state;
         entry.at = at;
-        Some((before, was_at))
+        self.schedule.move_on(id, before, state.place(at));
     }
 
-    /// Makes every connection [`State::Young`] again, in constant time but for once in 65,536.
+    /// The queues that follow from what is planned.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Makes every connection [`State::Young`] again. Walks those that stand in a queue, and all once in
+    /// 65,536 times.
     pub fn forget_states(&mut self) {
+        self.schedule.clear();
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
             for entry in self.entries.values_mut() {
@@ -182,7 +224,22 @@ impl Registry {
 
     /// In bytes, but for what the allocator adds.
     pub fn memory(&self) -> usize {
-        self.entries.memory()
+        self.entries.memory() + self.schedule.memory()
+    }
+
+    /// That everybody stands where what is planned for it says, and nowhere else.
+    #[cfg(test)]
+    pub fn check(&self) {
+        let places = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| Some((id, self.state_of(entry).place(entry.at)?)));
+        let mut count = 0;
+        for (id, (queue, at)) in places {
+            assert!(self.schedule.queue(queue).contains(&(at, id)), "{id}: {queue:?}");
+            count += 1;
+        }
+        assert_eq!(self.schedule.count(), count);
     }
 }
 
@@ -210,12 +267,38 @@ mod tests {
     fn states_are_forgotten_all_at_once_and_also_when_the_epoch_wraps() {
         let mut registry = Registry::default();
         registry.insert(ClientId(1), Micros(1), false);
-        registry.set_state(ClientId(1), State::Parked, Micros(5));
+        registry.plan(ClientId(1), State::Parked, Micros(5));
         assert_eq!(registry.state(ClientId(1)), Some(State::Parked));
         for _ in 0..=u16::MAX {
             registry.forget_states();
             assert_eq!(registry.state(ClientId(1)), Some(State::Young));
         }
+    }
+
+    #[test]
+    fn a_connection_has_one_planned_moment_however_often_it_is_planned() {
+        let mut registry = Registry::default();
+        (1..=3).for_each(|id| registry.insert(ClientId(id), Micros(1), false));
+        let states = [
+            State::Scheduled,
+            State::Parked,
+            State::Ready,
+            State::Draining,
+            State::Looking,
+        ];
+        for step in 0..1_000_u64 {
+            let state = states[step as usize % states.len()];
+            registry.plan(ClientId(1 + step % 3), state, Micros(step * 7 % 11));
+            if step % 97 == 0 {
+                registry.forget_states();
+            }
+            registry.check();
+            assert!(registry.schedule().count() <= 3);
+        }
+        for id in 1..=3 {
+            registry.remove(ClientId(id));
+        }
+        assert_eq!(registry.schedule().count(), 0);
     }
 
     #[test]

@@ -1,99 +1,90 @@
-//! Schedule: who is due, and when to wake next.
+//! Schedule: in which queue each connection stands, by the moment that is planned for it.
 //!
-//! Connections younger than any limit have no entry here: a cursor marks how far, in order of
-//! birth, connections have come near their limit. Those hold an exact moment in a heap; a moment
-//! that no longer holds is dropped when it comes up (`is_live` tells). Must not know why a
-//! connection is due.
+//! A connection stands in one queue at most, with one moment: [`Schedule::move_on`] takes the old place
+//! away as it gives the new one, and the registry, which keeps the place beside the connection, is the
+//! only one that calls it. So nothing can be planned twice, nothing stale is ever kept, and there is
+//! nothing to tidy up.
+//!
+//! Ordered sets rather than a heap with places kept beside it: a heap would have to look up the
+//! registry's entry of everybody whom it moves. A place takes some 30 bytes, and only those near their limit
+//! have one. Must not know why a connection is due.
 
 use super::client::ClientId;
 use super::time::Micros;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
-/// Exact moments of connections near their limit.
+/// What connections may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Their limit, or the moment at which they are to be looked at for it.
+    Limits,
+    /// Their turn to be looked at and closed, now that they are due; the place is how long they have been.
+    Due,
+    /// The next look at those that were busy, or the start that a command gave them.
+    Looks,
+}
+
+/// A queue, and the moment that counts in it.
+pub type Place = (Queue, Micros);
+
+/// All queues.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    heap: BinaryHeap<Reverse<(Micros, ClientId)>>,
-    /// Connections up to this id have had their exact moment computed.
-    pub cursor: ClientId,
+    limits: BTreeSet<(Micros, ClientId)>,
+    due: BTreeSet<(Micros, ClientId)>,
+    looks: BTreeSet<(Micros, ClientId)>,
 }
 
 impl Schedule {
-    pub fn add(&mut self, at: Micros, id: ClientId) {
-        if at < Micros::NEVER {
-            if self.heap.len() == self.heap.capacity() {
-                // By a quarter, not twofold: there may be one for each connection.
-                self.heap.reserve_exact(self.heap.len() / 4 + 16);
-            }
-            self.heap.push(Reverse((at, id)));
+    /// Who stands in `queue`, the first in front.
+    pub fn queue(&self, queue: Queue) -> &BTreeSet<(Micros, ClientId)> {
+        match queue {
+            Queue::Limits => &self.limits,
+            Queue::Due => &self.due,
+            Queue::Looks => &self.looks,
         }
     }
 
-    /// The next live moment, without taking it; what is stale before it is dropped.
-    pub fn peek(&mut self, is_live: impl Fn(Micros, ClientId) -> bool) -> Option<(Micros, ClientId)> {
-        while let Some(Reverse((at, id))) = self.heap.peek().copied() {
-            if is_live(at, id) {
-                return Some((at, id));
-            }
-            self.heap.pop();
+    fn queue_mut(&mut self, queue: Queue) -> &mut BTreeSet<(Micros, ClientId)> {
+        match queue {
+            Queue::Limits => &mut self.limits,
+            Queue::Due => &mut self.due,
+            Queue::Looks => &mut self.looks,
         }
-        None
     }
 
-    /// The next live moments up to `near`, `most` of them, without taking them.
-    pub fn peek_many(
-        &mut self,
-        near: Micros,
-        most: usize,
-        is_live: impl Fn(Micros, ClientId) -> bool,
-    ) -> Vec<ClientId> {
-        let mut found = Vec::new();
-        while found.len() < most {
-            match self.pop_due(near, &is_live) {
-                Some(moment) => found.push(moment),
-                None => break,
-            }
+    /// `id` stood at the place `from` and stands at `to` from now on.
+    pub fn move_on(&mut self, id: ClientId, from: Option<Place>, to: Option<Place>) {
+        if from == to {
+            return;
         }
-        self.heap.extend(found.iter().copied().map(Reverse));
-        found.into_iter().map(|(_, id)| id).collect()
+        if let Some((queue, at)) = from {
+            self.queue_mut(queue).remove(&(at, id));
+        }
+        if let Some((queue, at)) = to {
+            self.queue_mut(queue).insert((at, id));
+        }
     }
 
-    /// Takes the next live moment if it is not after `now`.
-    pub fn pop_due(
-        &mut self,
-        now: Micros,
-        is_live: impl Fn(Micros, ClientId) -> bool,
-    ) -> Option<(Micros, ClientId)> {
-        let (at, id) = self.peek(is_live)?;
-        if at > now {
-            return None;
-        }
-        self.heap.pop();
-        Some((at, id))
+    /// The first in `queue` whose moment is not after `now`.
+    pub fn first_due(&self, queue: Queue, now: Micros) -> Option<(Micros, ClientId)> {
+        self.queue(queue).first().copied().filter(|(at, _)| *at <= now)
     }
 
-    /// Forgets every moment: limits have changed. Frees nothing and walks nothing.
+    /// Nobody stands anywhere any more.
     pub fn clear(&mut self) {
-        self.heap.clear();
-        self.cursor = ClientId(0);
+        *self = Schedule::default();
     }
 
-    /// Drops stale moments once they outnumber `connections` by far, so that clients which leave
-    /// early do not pile up; amortized over the connections that left.
-    pub fn compact(&mut self, connections: usize, is_live: impl Fn(Micros, ClientId) -> bool) {
-        if self.heap.len() > 2 * connections + 1024 {
-            self.heap.retain(|Reverse((at, id))| is_live(*at, *id));
-        }
+    /// How many stand in all queues together.
+    pub fn count(&self) -> usize {
+        self.limits.len() + self.due.len() + self.looks.len()
     }
 
-    /// Moments held, stale ones among them.
-    pub fn moments(&self) -> usize {
-        self.heap.len()
-    }
-
-    /// About how much memory it holds, in bytes.
+    /// About how much memory it holds, in bytes: nodes of B-trees are two thirds full, or less where moments
+    /// ascend.
     pub fn memory(&self) -> usize {
-        self.heap.capacity() * size_of::<(Micros, ClientId)>()
+        self.count() * 2 * size_of::<(Micros, ClientId)>()
     }
 }
 
@@ -101,57 +92,42 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn schedule(moments: &[(u64, u64)]) -> Schedule {
+    #[test]
+    fn whoever_moves_on_stands_nowhere_else() {
         let mut schedule = Schedule::default();
-        for (at, id) in moments {
-            schedule.add(Micros(*at), ClientId(*id));
+        let id = ClientId(7);
+        let places = [
+            Some((Queue::Limits, Micros(30))),
+            Some((Queue::Limits, Micros(20))),
+            Some((Queue::Due, Micros(20))),
+            None,
+            Some((Queue::Looks, Micros(25))),
+            Some((Queue::Looks, Micros(25))),
+            None,
+        ];
+        let mut from = None;
+        for to in places {
+            schedule.move_on(id, from, to);
+            from = to;
+            assert_eq!(schedule.count(), usize::from(to.is_some()));
+            if let Some((queue, at)) = to {
+                assert_eq!(schedule.queue(queue).first(), Some(&(at, id)));
+            }
         }
-        schedule
     }
 
     #[test]
     fn moments_come_in_order_ties_by_id_and_none_before_its_time() {
-        let mut schedule = schedule(&[(30, 1), (10, 3), (10, 2), (20, 4)]);
+        let mut schedule = Schedule::default();
+        for (at, id) in [(30, 1), (10, 3), (10, 2), (20, 4)] {
+            schedule.move_on(ClientId(id), None, Some((Queue::Limits, Micros(at))));
+        }
         let mut due = Vec::new();
-        while let Some((_, id)) = schedule.pop_due(Micros(20), |_, _| true) {
+        while let Some((at, id)) = schedule.first_due(Queue::Limits, Micros(20)) {
+            schedule.move_on(id, Some((Queue::Limits, at)), None);
             due.push(id.0);
         }
         assert_eq!(due, [2, 3, 4]);
-        assert_eq!(schedule.peek(|_, _| true), Some((Micros(30), ClientId(1))));
-    }
-
-    #[test]
-    fn moments_that_are_only_peeked_at_stay() {
-        let mut schedule = schedule(&[(30, 1), (10, 3), (10, 2), (20, 4), (15, 5)]);
-        let is_live = |_: Micros, id: ClientId| id != ClientId(5);
-        let ids = |ids: &[u64]| ids.iter().copied().map(ClientId).collect::<Vec<_>>();
-        assert_eq!(schedule.peek_many(Micros(20), 9, is_live), ids(&[2, 3, 4]));
-        assert_eq!(schedule.peek_many(Micros(20), 2, is_live), ids(&[2, 3]));
-        assert_eq!(schedule.peek_many(Micros(9), 2, is_live), []);
-        assert_eq!(
-            schedule.pop_due(Micros(20), is_live),
-            Some((Micros(10), ClientId(2)))
-        );
-    }
-
-    #[test]
-    fn stale_moments_are_passed_over() {
-        let mut schedule = schedule(&[(10, 1), (20, 2)]);
-        assert_eq!(
-            schedule.pop_due(Micros(50), |_, id| id == ClientId(2)),
-            Some((Micros(20), ClientId(2)))
-        );
-        assert_eq!(schedule.moments(), 0);
-    }
-
-    #[test]
-    fn never_is_not_scheduled_and_stale_moments_do_not_pile_up() {
-        let mut schedule = schedule(&[(u64::MAX, 1)]);
-        assert_eq!(schedule.moments(), 0);
-        for id in 0..5_000 {
-            schedule.add(Micros(id), ClientId(id));
-            schedule.compact(1, |_, id| id == ClientId(0));
-        }
-        assert!(schedule.moments() <= 1_027, "{}", schedule.moments());
+        assert_eq!(schedule.count(), 1);
     }
 }

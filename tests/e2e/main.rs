@@ -13,6 +13,7 @@
 )]
 
 mod blocked;
+mod bounded;
 mod clock;
 mod descriptors;
 mod evict;

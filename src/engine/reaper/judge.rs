@@ -55,7 +55,8 @@ impl Reaper {
         }
         let id = seen.client.id;
         if let Some((entry, State::Looking)) = self.registry.get_with_state(id) {
-            self.queue(id, entry.at);
+            let place = entry.at();
+            self.queue(id, place);
         }
         None
     }
@@ -80,9 +81,9 @@ impl Reaper {
         if !matches!(state, State::Looking | State::Rechecking) {
             return None;
         }
-        let entry = self.registry.get_mut(id)?;
-        entry.identity = identity::fingerprint(client.user, client.name);
-        let entry = *entry;
+        let identity = identity::fingerprint(client.user, client.name);
+        self.registry.set_identity(id, identity);
+        let entry = *self.registry.get(id)?;
         if client.is_closing() {
             self.park(id, Micros::NEVER);
             return None;
@@ -91,7 +92,7 @@ impl Reaper {
         held.exempt |= seen.awaits_link;
         let age_due = self.age_due(&entry, &held);
         let first_look = self.drains.get(id).is_none();
-        let mut drain = self.drains.get(id).copied().unwrap_or_else(|| Drain::new(now));
+        let mut drain = self.drains.get(id).copied().unwrap_or_default();
         // It may have become something else since it was named.
         drain.command = drain.command.filter(|command| {
             let reach = command.reach;
@@ -172,12 +173,12 @@ impl Reaper {
             let passes = matches!(activity, Activity::Busy | Activity::Quiet);
             let waited = now.since(drain.due_since.unwrap_or(now));
             let next = now.plus_micros(backoff(waited, passes));
-            drain.next_look = if end > now { next.min(end) } else { next };
+            let next_look = if end > now { next.min(end) } else { next };
             drain.end = end;
             drain.passes = passes;
             drain.fd = client.fd;
             drain.gateable = activity == Activity::Busy && is_gateable(client);
-            self.drain(id, drain);
+            self.drain(id, drain, next_look);
             return None;
         };
         let paced = by_command && drain.command.is_some_and(|command| command.paced);
@@ -197,16 +198,15 @@ impl Reaper {
         }
         self.closings += 1;
         let due_since = drain.due_since.unwrap_or(now);
-        let planned = first_look && !by_command && entry.at == age_due;
+        let planned = first_look && !by_command && entry.at() == age_due;
         let held_up = age_due.max(self.limits_since) <= self.rate_held_until;
         let lag_us = (planned && how == How::Quiet && !held_up).then(|| now.since(due));
         if only_off_keys {
             drain.off_keys = Some(now);
-            drain.next_look = now;
-            self.drain(id, drain);
+            self.drain(id, drain, now);
         } else {
             self.drains.remove(id);
-            self.set_state(id, State::Closing, Micros::NEVER);
+            self.registry.plan(id, State::Closing, Micros::NEVER);
         }
         Some(Closing {
             id,
@@ -249,11 +249,10 @@ impl Reaper {
 
     fn not_due(&mut self, id: ClientId, mut drain: Drain, age_due: Micros, command_due: Micros) {
         if drain.command.is_some() {
-            drain.next_look = age_due.min(command_due);
             drain.age_since = None;
             drain.command_since = None;
             drain.due_since = None;
-            self.drain(id, drain);
+            self.drain(id, drain, age_due.min(command_due));
         } else {
             self.park(id, age_due);
         }
@@ -294,10 +293,7 @@ impl Reaper {
         due: Micros,
         around: &Surroundings,
     ) {
-        let Some(known) = self.registry.get_mut(seen.client.id) else {
-            return;
-        };
-        if known.report() {
+        if !self.registry.report(seen.client.id) {
             return;
         }
         self.tally.count(How::DryRun, false);
@@ -323,8 +319,8 @@ impl Reaper {
         let mut drain = closing.drain;
         drain.refused |= refusal == Refusal::ThisSocket;
         let waited = now.since(drain.due_since.unwrap_or(now));
-        drain.next_look = now.plus_micros(backoff(waited, true));
-        self.drain(closing.id, drain);
+        let next_look = now.plus_micros(backoff(waited, true));
+        self.drain(closing.id, drain, next_look);
     }
 
     /// [`Manner::OnlyOffKeys`] was done: to be closed at one of the next looks, whatever `rate` says then.

@@ -31,11 +31,10 @@ use super::prefetch::Prefetch;
 use super::quiet::WatchGauge;
 use super::recheck::Recheck;
 use super::registry::{Entry, Registry, State};
-use super::schedule::Schedule;
 use super::settings::{Percent, Settings};
 use super::tally::Tally;
 use super::time::{Micros, Millis};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Test-only: leaves out one of the two precautions, to show what is lost without it.
 #[cfg(feature = "test-faults")]
@@ -59,12 +58,12 @@ pub struct Reaper {
     /// When these limits came into force.
     limits_since: Micros,
     registry: Registry,
-    schedule: Schedule,
+    /// Connections up to this one, in order of birth, have come near the strictest limit, and had their own
+    /// moment computed.
+    cursor: ClientId,
     drains: Drains,
     /// Limits that connections asked for themselves.
     own: BTreeMap<ClientId, Millis>,
-    /// Past their limit, by how long, waiting for rate and pace.
-    backlog: BTreeSet<(Micros, ClientId)>,
     rate: Rate,
     /// How many `rate` lets go in the current round.
     may_close: usize,
@@ -92,10 +91,9 @@ impl Reaper {
             limits: Vec::new(),
             limits_since: now,
             registry: Registry::default(),
-            schedule: Schedule::default(),
+            cursor: ClientId(0),
             drains: Drains::default(),
             own: BTreeMap::new(),
-            backlog: BTreeSet::new(),
             rate: Rate::new(settings.rate),
             may_close: 0,
             closings: 0,
@@ -126,7 +124,7 @@ impl Reaper {
             return None;
         }
         // A TLS handshake that took its time: younger connections are past this point already.
-        if id <= self.schedule.cursor && self.registry.state(id) == Some(State::Young) {
+        if id <= self.cursor && self.registry.state(id) == Some(State::Young) {
             self.plan_anew(id);
             return Some(self.earliest(id));
         }
@@ -139,7 +137,7 @@ impl Reaper {
         let at_least = Millis(client.age_s.saturating_sub(1).saturating_mul(1_000));
         self.registry.insert(client.id, now.minus(at_least), tls);
         // It may be older than connections that are scheduled already.
-        if client.id <= self.schedule.cursor && self.registry.state(client.id) == Some(State::Young) {
+        if client.id <= self.cursor && self.registry.state(client.id) == Some(State::Young) {
             self.plan_anew(client.id);
         }
     }
@@ -147,10 +145,7 @@ impl Reaper {
     /// A connection is gone. One that was never there is no error: the server tells of connections
     /// that it refused.
     pub fn disconnected(&mut self, id: ClientId) {
-        if let Some((state, entry)) = self.registry.remove(id) {
-            if state == State::Ready {
-                self.backlog.remove(&(entry.at, id));
-            }
+        if self.registry.remove(id).is_some() {
             if !self.drains.is_empty() {
                 self.drains.remove(id);
             }
@@ -212,31 +207,21 @@ impl Reaper {
         self.limits_since = now;
         self.derive_limits();
         self.registry.forget_states();
-        self.schedule.clear();
-        self.backlog.clear();
+        self.cursor = ClientId(0);
         self.prefetch.clear();
         self.recheck = Recheck::default();
         for id in self.own.keys().copied().collect::<Vec<_>>() {
             self.plan_anew(id);
         }
         for id in self.drains.ids() {
-            let Some(mut drain) = self.drains.get(id).copied() else {
+            let Some(drain) = self.drains.get(id).copied() else {
                 continue;
             };
             if drain.command.is_none() && self.earliest(id) > now {
                 self.drains.remove(id);
                 self.plan_anew(id);
             } else {
-                drain.next_look = now;
-                self.drain(id, drain);
-            }
-        }
-    }
-
-    fn set_state(&mut self, id: ClientId, state: State, at: Micros) {
-        if let Some((State::Ready, was_at)) = self.registry.set_state(id, state, at) {
-            if state != State::Ready || was_at != at {
-                self.backlog.remove(&(was_at, id));
+                self.drain(id, drain, now);
             }
         }
     }
@@ -246,36 +231,27 @@ impl Reaper {
         // Whoever was asked for ahead of a turn that does not come would stand in the way of others.
         self.prefetch.take(Micros::NEVER, id);
         let at = self.earliest(id);
-        if id > self.schedule.cursor && !self.own.contains_key(&id) {
-            self.set_state(id, State::Young, Micros::NEVER);
+        if id > self.cursor && !self.own.contains_key(&id) {
+            self.registry.plan(id, State::Young, Micros::NEVER);
             return;
         }
-        self.set_state(id, State::Scheduled, at);
-        self.schedule.add(at, id);
+        self.registry.plan(id, State::Scheduled, at);
     }
 
     /// Looked at, and not to be evicted by age before `at`.
     fn park(&mut self, id: ClientId, at: Micros) {
         self.drains.remove(id);
-        self.set_state(id, State::Parked, at);
-        self.schedule.add(at, id);
+        self.registry.plan(id, State::Parked, at);
     }
 
-    fn drain(&mut self, id: ClientId, drain: Drain) {
-        self.set_state(id, State::Draining, drain.next_look);
+    /// Waited for, and looked at next at `next_look`.
+    fn drain(&mut self, id: ClientId, drain: Drain, next_look: Micros) {
+        self.registry.plan(id, State::Draining, next_look);
         self.drains.put(id, drain);
     }
 
     fn queue(&mut self, id: ClientId, place: Micros) {
-        self.set_state(id, State::Ready, place);
-        self.backlog.insert((place, id));
-    }
-
-    fn is_live(registry: &Registry) -> impl Fn(Micros, ClientId) -> bool + '_ {
-        |at, id| {
-            let planned = matches!(registry.state(id), Some(State::Scheduled | State::Parked));
-            planned && registry.get(id).is_some_and(|entry| entry.at == at)
-        }
+        self.registry.plan(id, State::Ready, place);
     }
 
     #[cfg(feature = "test-faults")]

@@ -2,7 +2,7 @@
 
 use super::Reaper;
 use crate::engine::client::{Client, ClientId};
-use crate::engine::drains::{Command, Drain};
+use crate::engine::drains::Command;
 use crate::engine::reach::Reach;
 use crate::engine::registry::State;
 use crate::engine::time::{Micros, Millis};
@@ -76,11 +76,7 @@ impl Reaper {
                 paced: order.over.is_some(),
                 reach: order.reach,
             };
-            let mut drain = self
-                .drains
-                .get(*id)
-                .copied()
-                .unwrap_or_else(|| Drain::new(Micros::NEVER));
+            let mut drain = self.drains.get(*id).copied().unwrap_or_default();
             if let Some(old) = drain.command {
                 command.start = command.start.min(old.start);
                 command.grace = command.grace.min(old.grace);
@@ -88,13 +84,14 @@ impl Reaper {
                 command.reach = command.reach.or(old.reach);
             }
             drain.command = Some(command);
-            // Its age goes on counting meanwhile.
-            let by_age = match state {
-                State::Parked => self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at),
+            // What is planned goes on: its age counts meanwhile.
+            let planned = match state {
+                State::Parked | State::Draining | State::Ready => {
+                    self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at())
+                }
                 _ => self.earliest(*id),
             };
-            drain.next_look = drain.next_look.min(command.start).min(by_age);
-            self.drain(*id, drain);
+            self.drain(*id, drain, planned.min(command.start));
         }
         taken
     }
@@ -112,7 +109,8 @@ impl Reaper {
             cancelled += 1;
             drain.command_since = None;
             if drain.age_since.is_some() {
-                self.drain(id, drain);
+                let next_look = self.registry.get(id).map_or(Micros::NEVER, |entry| entry.at());
+                self.drain(id, drain, next_look);
             } else {
                 self.drains.remove(id);
                 self.plan_anew(id);

@@ -8,6 +8,7 @@ use crate::engine::identity;
 use crate::engine::prefetch::Line;
 use crate::engine::recheck::Kind;
 use crate::engine::registry::State;
+use crate::engine::schedule::Queue;
 use crate::engine::time::{Micros, Millis};
 
 /// Connections this close to their limit get their exact moment, several at a time, and are asked for
@@ -58,26 +59,24 @@ impl Reaper {
         if !self.settings.enabled {
             return None;
         }
-        let scheduled = self
-            .schedule
-            .peek(Self::is_live(&self.registry))
-            .map(|(at, _)| at);
+        let schedule = self.registry.schedule();
+        let scheduled = schedule.queue(Queue::Limits).first().map(|(at, _)| *at);
         let young = self.next_young();
-        let drains = self
-            .drains
-            .next_look()
-            .map(|(at, id)| at.max(self.next_turn(now, [id])));
-        let backlog = (!self.backlog.is_empty()).then(|| {
-            let first = self.backlog.iter().take(self.pace.batch()).map(|(_, id)| *id);
-            self.rate.next(now).max(self.next_turn(now, first))
+        let looks = schedule.queue(Queue::Looks).first();
+        let looks = looks.map(|(at, id)| (*at).max(self.next_turn(now, [*id])));
+        let due = schedule.queue(Queue::Due);
+        let backlog = (!due.is_empty()).then(|| {
+            let first = due.iter().take(self.pace.batch()).map(|(_, id)| *id);
+            self.next_turn(now, first)
         });
+        let backlog = backlog.map(|at| at.max(self.rate.next(now)));
         let recheck = self.is_recheck_wanted().then(|| {
             let (_, at) = self.recheck.next(self.identity_wanted());
             at.max(self.pace.next(now))
         });
         // Not the least of those that are there: compiled, that compares what a `None` leaves unset before it
         // asks whether it is there, and valgrind takes it for a fault.
-        let next = [scheduled, young, drains, backlog, recheck]
+        let next = [scheduled, young, looks, backlog, recheck]
             .map(|at| at.unwrap_or(Micros::NEVER))
             .into_iter()
             .fold(Micros::NEVER, Micros::min);
@@ -99,7 +98,7 @@ impl Reaper {
 
     fn next_young(&self) -> Option<Micros> {
         let strictest = self.strictest?;
-        let (_, entry, _) = self.registry.after(self.schedule.cursor).next()?;
+        let (_, entry, _) = self.registry.after(self.cursor).next()?;
         Some(entry.birth.plus(strictest))
     }
 
@@ -133,25 +132,22 @@ impl Reaper {
         let near = now.plus(HORIZON);
         let next: Vec<(ClientId, State)> = self
             .registry
-            .after(self.schedule.cursor)
+            .after(self.cursor)
             .take(MOVES)
             .take_while(|(_, entry, _)| entry.birth.plus(strictest) <= near)
             .map(|(id, _, state)| (id, state))
             .collect();
         for (id, state) in next {
-            self.schedule.cursor = id;
+            self.cursor = id;
             if state == State::Young {
                 self.plan_anew(id);
             }
         }
-        self.schedule
-            .compact(self.registry.len(), Self::is_live(&self.registry));
     }
 
     fn queue_the_due(&mut self, now: Micros) {
         for _ in 0..MOVES {
-            let due = self.schedule.pop_due(now, Self::is_live(&self.registry));
-            let Some((at, id)) = due else {
+            let Some((at, id)) = self.registry.schedule().first_due(Queue::Limits, now) else {
                 break;
             };
             self.queue(id, at);
@@ -166,12 +162,13 @@ impl Reaper {
             if plan.look.len().max(plan.known.len()) >= batch {
                 break;
             }
-            let Some((id, drain)) = self.drains.pop_due(now) else {
+            let Some((at, id)) = self.registry.schedule().first_due(Queue::Looks, now) else {
                 break;
             };
+            let drain = self.drains.get(id).copied().unwrap_or_default();
             let paced = drain.command.is_some_and(|c| c.paced && c.start <= now);
             if !paced && drain.off_keys.is_none() {
-                self.queue(id, drain.due_since.unwrap_or(drain.next_look));
+                self.queue(id, drain.due_since.unwrap_or(at));
                 continue;
             }
             if let Some(line) = self.prefetch.take(now, id) {
@@ -179,15 +176,15 @@ impl Reaper {
             } else if self.pace.may_look(now) {
                 plan.look.push(id);
             } else {
-                self.drains.put(id, drain);
                 break;
             }
-            self.set_state(id, State::Looking, drain.next_look);
+            self.registry.plan(id, State::Looking, at);
         }
     }
 
     fn take_backlog(&mut self, now: Micros, plan: &mut Plan) {
-        if self.backlog.is_empty() {
+        let due = self.registry.schedule().queue(Queue::Due);
+        if due.is_empty() {
             return;
         }
         let allowance = self.rate.allowance(now) as usize;
@@ -195,13 +192,13 @@ impl Reaper {
         let batch = self.pace.batch();
         let most = allowance.min(BATCH);
         let taken = plan.look.len() + plan.known.len();
-        let first: Vec<(Micros, ClientId)> = self.backlog.iter().take(batch).copied().collect();
+        let first: Vec<(Micros, ClientId)> = due.iter().take(batch).copied().collect();
         for (place, id) in &first {
             if plan.known.len() >= most || !self.prefetch.has(now, *id) {
                 continue;
             }
             plan.known.extend(self.prefetch.take(now, *id));
-            self.set_state(*id, State::Looking, *place);
+            self.registry.plan(*id, State::Looking, *place);
         }
         let known = plan.known.len();
         if known < most && self.pace.may_look(now) {
@@ -218,15 +215,19 @@ impl Reaper {
                 }
                 if self.registry.state(id) == Some(State::Ready) {
                     self.prefetch.take(now, id);
-                    self.set_state(id, State::Looking, place);
+                    self.registry.plan(id, State::Looking, place);
                     plan.look.push(id);
                 }
             }
             plan.due = plan.look.len();
         }
-        if plan.look.len() + plan.known.len() - taken >= allowance && !self.backlog.is_empty() {
+        if plan.look.len() + plan.known.len() - taken >= allowance && self.is_backlogged() {
             self.rate_held_until = now;
         }
+    }
+
+    fn is_backlogged(&self) -> bool {
+        !self.registry.schedule().queue(Queue::Due).is_empty()
     }
 
     /// A look that there is anyway takes those along whose turn comes next.
@@ -241,14 +242,15 @@ impl Reaper {
         }
         let near = now.plus(HORIZON);
         let most = room + asked_for;
-        let held_up = self.backlog.iter().take(most).map(|(_, id)| *id);
-        let mut next: Vec<ClientId> = held_up.chain(self.drains.next_paced(near, most)).collect();
-        if next.len() < most {
-            let soon = self
-                .schedule
-                .peek_many(near, most - next.len(), Self::is_live(&self.registry));
-            next.extend(soon);
-        }
+        let first = |queue| {
+            let queue = self.registry.schedule().queue(queue).iter();
+            let first = queue.take(most).take_while(|(at, _)| *at <= near);
+            first.map(|(_, id)| *id)
+        };
+        let held_up = first(Queue::Due);
+        let paced = first(Queue::Looks).filter(|id| self.drains.is_paced(*id));
+        let mut next: Vec<ClientId> = held_up.chain(paced).chain(first(Queue::Limits)).collect();
+        next.truncate(most);
         next.retain(|id| !self.prefetch.was_asked_for(*id));
         next.truncate(room);
         plan.ahead = next;
@@ -261,7 +263,7 @@ impl Reaper {
     /// Nobody younger than this one can have been looked at and left.
     fn recheck_end(&self) -> ClientId {
         let own = self.own.last_key_value().map_or(ClientId(0), |(id, _)| *id);
-        self.schedule.cursor.max(own)
+        self.cursor.max(own)
     }
 
     fn is_recheck_wanted(&self) -> bool {
@@ -308,8 +310,8 @@ impl Reaper {
             Kind::Identity => plan.identify = found,
             Kind::Full => {
                 for id in &found {
-                    let at = self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at);
-                    self.set_state(*id, State::Rechecking, at);
+                    let at = self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at());
+                    self.registry.plan(*id, State::Rechecking, at);
                 }
                 plan.look.extend(found);
             }
@@ -345,14 +347,10 @@ impl Reaper {
                 gates.push((*id, drain.fd));
             }
             let busy = has_input(drain.fd);
+            self.drains.put(*id, drain);
             if busy {
-                drain.next_look = now.plus_micros(backoff(waited, true)).min(drain.end);
-            }
-            if busy || gate {
-                self.drain(*id, drain);
-            }
-            if gate && !busy {
-                self.set_state(*id, State::Looking, drain.next_look);
+                let next_look = now.plus_micros(backoff(waited, true)).min(drain.end);
+                self.registry.plan(*id, State::Draining, next_look);
             }
             !busy
         });
@@ -365,7 +363,7 @@ impl Reaper {
         let changed = self
             .registry
             .get(id)
-            .is_some_and(|entry| entry.identity != identity);
+            .is_some_and(|entry| entry.identity() != identity);
         if changed && self.registry.state(id) == Some(State::Parked) {
             self.queue(id, now);
         }
@@ -403,9 +401,8 @@ impl Reaper {
     /// The server would not be looked at: everything stays as it was, to be tried again.
     pub fn look_failed(&mut self, now: Micros, plan: &Plan) {
         for id in &plan.look {
-            if let Some(mut drain) = self.drains.get(*id).copied() {
-                drain.next_look = now.plus(Millis(100));
-                self.drain(*id, drain);
+            if let Some(drain) = self.drains.get(*id).copied() {
+                self.drain(*id, drain, now.plus(Millis(100)));
             } else {
                 self.park(*id, now.plus(Millis(100)));
             }

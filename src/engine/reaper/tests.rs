@@ -1,7 +1,7 @@
 //! The reaper in a made-up world: time stands still unless moved, and connections are what the test says.
 
 use super::*;
-use crate::engine::budget::BATCH;
+use crate::engine::budget::{BATCH, BATCH_WHEN_DEAR};
 use crate::engine::info_line;
 use crate::engine::jitter;
 use crate::engine::journal::How;
@@ -10,6 +10,7 @@ use crate::engine::quiet::{Received, Seen};
 use crate::engine::reach::Reach;
 use crate::engine::settings::Name;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// The rest of a connection's line in CLIENT LIST.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -261,6 +262,29 @@ impl World {
             self.carry_out();
         }
         self.now = end;
+        self.check_sizes();
+    }
+
+    /// Whatever has happened, nothing that is kept outgrows the connections there are.
+    fn check_sizes(&self) {
+        let reaper = &self.reaper;
+        reaper.registry.check();
+        let connections = reaper.registry.len();
+        let asked_for = 2 * BATCH_WHEN_DEAR;
+        for (what, len, most) in [
+            ("connections", connections, self.peers.len()),
+            ("schedule", reaper.registry.schedule().count(), connections),
+            ("drains", reaper.drains.len(), connections),
+            ("own", reaper.own.len(), connections),
+            ("prefetch", reaper.prefetch.len(), connections.min(asked_for)),
+            (
+                "journal",
+                reaper.journal.len(),
+                reaper.settings.log_max_len as usize,
+            ),
+        ] {
+            assert!(len <= most, "{what}: {len} of at most {most}");
+        }
     }
 
     fn ids_gone(&self) -> Vec<u64> {
@@ -839,6 +863,46 @@ fn extremes_of_age_and_limit_neither_overflow_nor_evict() {
     }
 }
 
+#[test]
+fn ten_thousand_rechecks_and_limits_given_over_and_over_make_nothing_grow() {
+    let mut world = World::new(&[
+        (Name::Maxage, "1d"),
+        (Name::Grace, "1d"),
+        (Name::Rules, "ci: user=ci-* maxage=2s"),
+    ]);
+    for _ in 0..40 {
+        world.connect(Is::Quiet, "web");
+    }
+    let drains = world.connect(Is::Multi, "ci-1");
+    world.pass(10_000);
+    let before = world.reaper.report(us(world.now)).memory;
+    // An identity round takes 900 ms at least.
+    for round in 0..10_000_u64 {
+        let id = ClientId(1 + round % 40);
+        let limit = [Millis(36_000_000), Millis(0)][round as usize % 7 / 6];
+        world.reaper.set_own_limit(id, limit);
+        world.pass(1_000);
+        assert_eq!(world.reaper.registry.schedule().count(), 41, "round {round}");
+    }
+    assert_eq!((world.ids_gone(), world.reaper.drains.len()), (vec![], 1));
+    assert!(world.reaper.drains.get(ClientId(drains)).is_some());
+    // Forty limits of connections' own; the rest is what it was.
+    let after = world.reaper.report(us(world.now)).memory;
+    assert!(after <= before + 40 * 64, "{before} to {after} bytes");
+}
+
+#[test]
+fn one_that_gives_itself_a_limit_again_and_again_has_one_planned_moment() {
+    let mut world = World::new(&[]);
+    let id = ClientId(world.connect(Is::Quiet, "u"));
+    for round in 0..10_000 {
+        world.reaper.set_own_limit(id, Millis(36_000_000 + round % 3));
+        assert_eq!(world.reaper.registry.schedule().count(), 1);
+    }
+    world.reaper.set_own_limit(id, Millis(0));
+    assert_eq!(world.reaper.registry.schedule().count(), 0);
+}
+
 // ---- against a naive model ------------------------------------------------------------------------
 
 #[derive(Clone, Debug)]
@@ -978,6 +1042,7 @@ proptest! {
                 let quiet = matches!(peer.is, Is::Quiet | Is::Subscriber);
                 prop_assert_eq!(gone.how == How::Quiet, quiet, "{:?} {:?}", gone, peer);
             }
+            world.check_sizes();
             prop_assert_eq!(world.reaper.tracked(), world.peers.len());
             prop_assert_eq!(world.reaper.tally.evicted() as usize, world.gone.len());
         }

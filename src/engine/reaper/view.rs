@@ -3,6 +3,7 @@
 use super::Reaper;
 use crate::engine::client::Client;
 use crate::engine::registry::State;
+use crate::engine::schedule::Queue;
 use crate::engine::time::{Micros, Millis};
 
 /// What CONNAGE.LIST and CONNAGE.SELF tell of a connection beside the server's own fields.
@@ -57,14 +58,13 @@ impl Reaper {
         })
     }
 
-    pub fn report(&mut self, now: Micros) -> Report {
-        let scheduled = self
-            .schedule
-            .peek(Self::is_live(&self.registry))
-            .map(|(at, _)| at);
+    pub fn report(&self, now: Micros) -> Report {
+        let schedule = self.registry.schedule();
+        let scheduled = schedule.queue(Queue::Limits).first().map(|(at, _)| *at);
+        let backlog = schedule.queue(Queue::Due).len();
         let young = self
             .registry
-            .after(self.schedule.cursor)
+            .after(self.cursor)
             .next()
             .map(|(id, _, _)| self.earliest(id));
         let next = scheduled
@@ -74,14 +74,14 @@ impl Reaper {
             .min();
         let next_expiry_in_ms = match next {
             _ if !self.settings.enabled => -1,
-            _ if !self.backlog.is_empty() => 0,
+            _ if backlog > 0 => 0,
             None => -1,
             Some(at) => i64::try_from(at.since(now).div_ceil(1_000)).unwrap_or(i64::MAX),
         };
         Report {
             tracked: self.registry.len(),
             draining: self.drains.len(),
-            backlog: self.backlog.len(),
+            backlog,
             oldest_age: Millis(
                 self.registry
                     .oldest()
@@ -90,9 +90,7 @@ impl Reaper {
             next_expiry_in_ms,
             recheck_period_ms: self.recheck.period_ms(self.identity_wanted(), now),
             memory: self.registry.memory()
-                + self.schedule.memory()
                 + self.drains.memory()
-                + self.backlog.len() * 32
                 + self.own.len() * 32
                 + self.prefetch.memory()
                 + self.kept.memory()
