@@ -1,4 +1,5 @@
-//! Linger: which numbers duplicates of closed connections' sockets get, and how many there may be.
+//! Linger: which numbers duplicates of closed connections' sockets get, how many there may be, and how long each
+//! is kept.
 //!
 //! Knows numbers and moments, and neither sockets nor the server.
 
@@ -44,6 +45,87 @@ impl Room {
             lowest: i32::try_from(lowest).unwrap_or(i32::MAX),
             most: usize::try_from(most).unwrap_or(MOST).min(MOST),
         }
+    }
+}
+
+/// First look after the end of stream was sent; most clients have closed by then.
+const FIRST_LOOK: Millis = Millis(20);
+const LONGEST_WAIT: Millis = Millis(500);
+/// A client whose kernel has all gets this long to notice and close, so that what it sends meanwhile meets
+/// no reset; on a busy machine it may have to wait for a processor first.
+const MOMENT: Millis = Millis(1_000);
+/// One that goes on sending for longer than this, and a round trip, after its kernel has all does not read: what it
+/// sends is to fail, and not to vanish.
+const READS_WITHIN: Millis = Millis(50);
+/// As long as something has not been delivered.
+const LONGEST: Millis = Millis(30_000);
+
+/// How long one lingers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    since: Micros,
+    /// When the end of stream was sent.
+    end_sent: Option<Micros>,
+    /// Its kernel has all: by then whoever reads has noticed.
+    reads_by: Option<Micros>,
+    looked_at: Micros,
+}
+
+/// What its socket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// It has closed as well, or the connection has failed.
+    pub is_over: bool,
+    /// Its kernel has acknowledged all, the end of stream too.
+    pub has_all: bool,
+    /// Something came in since the last look; `None` where that can't be seen, or it is known to go on sending.
+    pub sends: Option<bool>,
+    pub round_trip_us: u64,
+}
+
+impl Stay {
+    #[must_use]
+    pub fn new(now: Micros) -> Self {
+        Stay {
+            since: now,
+            end_sent: None,
+            reads_by: None,
+            looked_at: now,
+        }
+    }
+
+    /// The end of stream was sent. Answers with the moment of the next look.
+    pub fn end_sent(&mut self, now: Micros) -> Micros {
+        self.end_sent = Some(now);
+        now.plus(FIRST_LOOK)
+    }
+
+    /// When to look again; `None`: let go.
+    pub fn next_look(&mut self, now: Micros, peer: &Peer) -> Option<Micros> {
+        let last = std::mem::replace(&mut self.looked_at, now);
+        if peer.is_over || now >= self.since.plus(LONGEST) {
+            return None;
+        }
+        let Some(end_sent) = self.end_sent else {
+            return Some(now.plus(Millis(1)));
+        };
+        let again = |since: Micros| {
+            let waited = Millis(now.since(since) / 1_000);
+            now.plus(waited.clamp(FIRST_LOOK, LONGEST_WAIT))
+        };
+        if !peer.has_all {
+            return Some(again(end_sent));
+        }
+        let reads_by = now.plus(READS_WITHIN).plus_micros(peer.round_trip_us);
+        let reads_by = *self.reads_by.get_or_insert(reads_by);
+        let does_not_read = match peer.sends {
+            Some(sends) => sends && last >= reads_by,
+            None => now >= reads_by,
+        };
+        if does_not_read || now >= end_sent.plus(MOMENT) {
+            return None;
+        }
+        Some(if now < reads_by { reads_by } else { again(reads_by) })
     }
 }
 
@@ -142,5 +224,86 @@ mod tests {
     #[test]
     fn a_server_that_does_not_tell_takes_no_more_than_its_limit_says() {
         assert_eq!([10_032, 65_536, 0].map(most_clients), [10_000, 65_504, 0]);
+    }
+
+    #[test]
+    fn one_is_kept_until_its_client_has_all_and_has_had_a_moment_to_notice() {
+        let quiet = Peer {
+            is_over: false,
+            has_all: true,
+            sends: Some(false),
+            round_trip_us: 0,
+        };
+        let sends = Peer {
+            sends: Some(true),
+            ..quiet
+        };
+        let unheard = Peer { sends: None, ..quiet };
+        let far = Peer {
+            round_trip_us: 200_000,
+            ..sends
+        };
+        let reading = Peer {
+            has_all: false,
+            ..sends
+        };
+        let over = Peer {
+            is_over: true,
+            ..reading
+        };
+        // In ms since the end of stream was sent: each look, what it shows, and when the next one is (0: let go).
+        type Look = (u64, Peer, u64);
+        let cases: [(&str, &[Look]); 7] = [
+            ("has closed", &[(20, over, 0)]),
+            (
+                "reads slowly, and sends",
+                &[
+                    (20, reading, 40),
+                    (40, reading, 80),
+                    (900, reading, 1_400),
+                    (29_999, reading, 30_499),
+                    (30_000, reading, 0),
+                ],
+            ),
+            (
+                "has read at last",
+                &[(20, reading, 40), (4_000, reading, 4_500), (4_500, quiet, 0)],
+            ),
+            (
+                "notices within the moment",
+                &[(20, sends, 70), (70, sends, 90), (90, quiet, 110), (110, over, 0)],
+            ),
+            (
+                "sends nothing",
+                &[
+                    (20, quiet, 70),
+                    (70, quiet, 90),
+                    (500, quiet, 930),
+                    (1_000, quiet, 0),
+                ],
+            ),
+            ("sends on", &[(20, sends, 70), (70, sends, 90), (90, sends, 0)]),
+            ("is not heard", &[(20, unheard, 70), (70, unheard, 0)]),
+        ];
+        for (title, looks) in cases {
+            let mut stay = Stay::new(Micros(0));
+            assert_eq!(stay.end_sent(Micros(0)), Micros(20_000));
+            for (at, peer, next) in looks {
+                let expected = (*next > 0).then_some(Micros(next * 1_000));
+                assert_eq!(
+                    stay.next_look(Micros(at * 1_000), peer),
+                    expected,
+                    "{title}: {at}"
+                );
+            }
+        }
+        // From afar it takes longer to notice.
+        let mut stay = Stay::new(Micros(0));
+        stay.end_sent(Micros(0));
+        assert_eq!(stay.next_look(Micros(20_000), &far), Some(Micros(270_000)));
+        // TLS: the server has to say goodbye first.
+        let mut stay = Stay::new(Micros(0));
+        assert_eq!(stay.next_look(Micros(0), &sends), Some(Micros(1_000)));
+        assert_eq!(stay.next_look(Micros(30_000_000), &sends), None);
     }
 }

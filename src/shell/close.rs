@@ -1,6 +1,7 @@
 //! Close: carries out a plan. Looks, lets the engine judge, closes, and tells it what came of it.
 
 use super::ffi::{self, socket, Context};
+use super::linger::Holding;
 use super::state::{self, State};
 use super::{clock, log, look};
 use crate::engine::client::Client;
@@ -200,9 +201,12 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
             Ok(())
         }
         Manner::Linger | Manner::LingerDeaf => {
-            let (tls, deaf) = (state.reaper.is_tls(id), manner == Manner::LingerDeaf);
-            state.gates.open(id);
-            state.linger.hold(now, id, fd, tls, deaf)
+            let how = Holding {
+                tls: state.reaper.is_tls(id),
+                deaf: manner == Manner::LingerDeaf,
+                gated: state.gates.open(id),
+            };
+            state.linger.hold(now, id, fd, how)
         }
     };
     state::with(work).unwrap_or(Err(Refusal::ThisSocket))

@@ -51,10 +51,13 @@ impl Gates {
         });
     }
 
-    pub fn open(&mut self, id: ClientId) {
-        if let Some((fd, _)) = self.shut.remove(&id) {
+    /// Whether there was one.
+    pub fn open(&mut self, id: ClientId) -> bool {
+        let shut = self.shut.remove(&id);
+        if let Some((fd, _)) = shut {
             socket::keep_payload(fd);
         }
+        shut.is_some()
     }
 
     pub fn open_all(&mut self) {

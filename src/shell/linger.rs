@@ -6,34 +6,27 @@
 
 use super::ffi::socket;
 use crate::engine::client::ClientId;
-use crate::engine::linger::{most_clients, Room, Warning, WANTED};
+use crate::engine::linger::{most_clients, Peer, Room, Stay, Warning, WANTED};
 use crate::engine::manner::Refusal;
 use crate::engine::time::{Micros, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::raw::c_int;
 
-/// First look after the end of stream was sent; most clients have closed by then.
-const FIRST_LOOK: Millis = Millis(20);
-const LONGEST_WAIT: Millis = Millis(500);
-/// A client whose kernel has all gets this long to notice and close, so that what it sends meanwhile meets
-/// no reset; on a busy machine it may have to wait for a processor first.
-const MOMENT: Millis = Millis(1_000);
-/// As long as something has not been delivered.
-const LONGEST: Millis = Millis(30_000);
 /// How long nobody lingers after no number could be had: somebody has lowered the limit, or taken many.
 const PAUSE: Millis = Millis(10_000);
 
 #[derive(Debug)]
 struct Held {
     fd: c_int,
+    /// The server has not said goodbye yet, in TLS's own words.
     tls: bool,
     /// What comes in is dropped, and the reading half shut: only the socket's state tells of the peer.
     deaf: bool,
+    /// It was sending when it was closed, and its kernel sends again, late, what a gate has dropped.
+    gated: bool,
     /// The server has let go of its own descriptor.
     freed: bool,
-    since: Micros,
-    shut_at: Option<Micros>,
-    next_look: Micros,
+    stay: Stay,
 }
 
 impl Held {
@@ -46,6 +39,49 @@ impl Held {
             socket::close(std::mem::replace(&mut self.fd, fd));
         }
     }
+
+    fn peer(&self) -> Peer {
+        let has_all = socket::unacked(self.fd).unwrap_or(0) == 0;
+        let came = if self.deaf {
+            (!socket::is_closed(self.fd)).then_some(0)
+        } else {
+            socket::discard_input(self.fd)
+        };
+        Peer {
+            is_over: came.is_none(),
+            has_all,
+            sends: came.filter(|_| !self.deaf && !self.gated).map(|bytes| bytes > 0),
+            round_trip_us: socket::round_trip_us(self.fd).unwrap_or(0),
+        }
+    }
+
+    /// Whatever its client still sends fails, even while a forked child holds the socket open.
+    fn let_go(self) {
+        if self.deaf {
+            socket::keep_payload(self.fd);
+        }
+        socket::shut(self.fd);
+        socket::close(self.fd);
+    }
+
+    /// The kernel alone goes on delivering what it holds.
+    fn leave_to_the_kernel(self) {
+        // Where it refuses, a byte of its client's meets a reset.
+        let _ = socket::drop_payload(self.fd);
+        let _ = socket::discard_input(self.fd);
+        if !self.tls {
+            socket::shut_writing(self.fd);
+        }
+        socket::close(self.fd);
+    }
+}
+
+/// What is to be known of one that is to linger.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    pub tls: bool,
+    pub deaf: bool,
+    pub gated: bool,
 }
 
 /// All that linger.
@@ -143,8 +179,7 @@ impl Linger {
         self.looks.first().map(|(at, _)| *at)
     }
 
-    fn look_at(&mut self, id: ClientId, mut held: Held, at: Micros) {
-        held.next_look = at;
+    fn look_at(&mut self, id: ClientId, held: Held, at: Micros) {
         self.looks.insert((at, id));
         self.held.insert(id, held);
     }
@@ -164,14 +199,8 @@ impl Linger {
     }
 
     /// Keeps a duplicate of a connection that the server is about to close.
-    pub fn hold(
-        &mut self,
-        now: Micros,
-        id: ClientId,
-        fd: c_int,
-        tls: bool,
-        deaf: bool,
-    ) -> Result<(), Refusal> {
+    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, how: Holding) -> Result<(), Refusal> {
+        let Holding { tls, deaf, gated } = how;
         if self.room.most == 0 {
             return Err(Refusal::NoNumber);
         }
@@ -192,18 +221,16 @@ impl Linger {
             fd,
             tls,
             deaf,
+            gated,
             freed: false,
-            since: now,
-            shut_at: None,
-            next_look: now,
+            stay: Stay::new(now),
         };
         let at = if tls {
             // The server's close_notify has to go first: shut down once it has let go.
             now
         } else {
             socket::shut_writing(fd);
-            held.shut_at = Some(now);
-            now.plus(FIRST_LOOK)
+            held.stay.end_sent(now)
         };
         self.look_at(id, held, at);
         self.was_full |= self.left() == 0;
@@ -224,50 +251,26 @@ impl Linger {
             let Some(mut held) = self.held.remove(&id) else {
                 continue;
             };
-            if held.tls && held.freed && held.shut_at.is_none() {
+            if held.tls && held.freed {
                 socket::shut_writing(held.fd);
-                held.shut_at = Some(now);
-            }
-            if Self::is_over(&held, now) {
-                socket::close(held.fd);
+                held.tls = false;
+                let at = held.stay.end_sent(now);
+                self.look_at(id, held, at);
                 continue;
             }
-            let wait = match held.shut_at {
-                None => Millis(1),
-                Some(shut) => {
-                    let waited = Millis(now.since(shut) / 1_000);
-                    waited.clamp(FIRST_LOOK, LONGEST_WAIT)
-                }
-            };
-            self.look_at(id, held, now.plus(wait));
+            let peer = held.peer();
+            match held.stay.next_look(now, &peer) {
+                Some(at) => self.look_at(id, held, at),
+                None if peer.has_all || peer.is_over => held.let_go(),
+                None => held.leave_to_the_kernel(),
+            }
         }
     }
 
-    fn is_over(held: &Held, now: Micros) -> bool {
-        if now >= held.since.plus(LONGEST) {
-            return true;
-        }
-        let Some(shut) = held.shut_at else {
-            return false;
-        };
-        let is_closed = if held.deaf {
-            socket::is_closed(held.fd)
-        } else {
-            !socket::discard_input(held.fd)
-        };
-        if is_closed {
-            return true;
-        }
-        now >= shut.plus(MOMENT) && socket::unacked(held.fd).unwrap_or(0) == 0
-    }
-
-    /// The module goes: everything is shut down and closed.
+    /// The module goes, or can't look after them any more.
     pub fn close_all(&mut self) {
-        for held in self.held.values() {
-            socket::shut_writing(held.fd);
-            socket::close(held.fd);
-        }
-        self.held.clear();
         self.looks.clear();
+        let held = std::mem::take(&mut self.held);
+        held.into_values().for_each(Held::leave_to_the_kernel);
     }
 }

@@ -6,6 +6,7 @@ use crate::on_servers;
 use crate::support::conn::{Address, Conn};
 use crate::support::server::{figure, Server, Setup};
 use crate::support::{ms, say, wait_until};
+use std::time::{Duration, Instant};
 
 on_servers!(
     FIVE,
@@ -159,4 +160,41 @@ fn they_have_room_whatever_the_servers_commands_are_called(on: &'static str) {
             reader.ends();
         }
     }
+}
+
+on_servers!(FIVE, beside, what_a_client_that_never_reads_sends_fails_soon);
+/// A child holds its socket open as well.
+fn what_a_client_that_never_reads_sends_fails_soon(on: &'static str) {
+    let server = Setup::of(on).module("maxage 400 grace 400").start();
+    let mut admin = server.admin();
+    for child in [false, true] {
+        if child {
+            slow_to_save(&mut admin, ms(15_000));
+            admin.ok("BGSAVE");
+        }
+        // Sooner by chance never, later by chance on a busy machine.
+        let vanishing = (0..3).map(|_| writes_until_it_fails(&server, &mut admin)).min();
+        let vanishing = vanishing.expect("three");
+        say(format!(
+            "{on}: child {child}, what was sent vanished for {vanishing:?}"
+        ));
+        assert!(vanishing < ms(700), "child {child}: {vanishing:?}");
+        assert_eq!(saving(&mut admin), child, "a child all the time");
+    }
+}
+
+/// How long it is from the last command that was executed to the first that fails.
+fn writes_until_it_fails(server: &Server, admin: &mut Conn) -> Duration {
+    admin.ok("SET n 0");
+    let mut writer = server.client();
+    writer.start(&["CLIENT REPLY OFF"]);
+    let mut sent = Vec::new();
+    while writer.send(&["INCR", "n"]).is_ok() {
+        sent.push(Instant::now());
+        assert!(sent.len() < 20_000, "it goes on and on");
+        std::thread::sleep(ms(2));
+    }
+    let executed = admin.run("GET n").int();
+    let last = usize::try_from(executed - 1).ok().and_then(|n| sent.get(n));
+    last.expect("some were executed").elapsed()
 }

@@ -60,7 +60,10 @@ struct TcpInfo {
     small: [u8; 8],
     before: [u32; 11],
     last_data_recv: u32,
-    between: [u32; 12],
+    /// Since the last acknowledgement, and sizes.
+    between: [u32; 3],
+    rtt: u32,
+    after: [u32; 8],
     rates: [u64; 2],
     bytes_acked: u64,
     bytes_received: u64,
@@ -73,9 +76,8 @@ fn option<T>(fd: c_int, level: c_int, name: c_int, mut value: T) -> Option<T> {
     (answer == 0 && len as usize == size_of::<T>()).then_some(value)
 }
 
-/// Bytes that have come in over TCP so far, read or not, and how many milliseconds ago the last of them came,
-/// by the kernel's ticks. `None` for what is not plain TCP: of multipath TCP the kernel tells of one path.
-pub fn received(fd: c_int) -> Option<(u64, u64)> {
+/// `None` for what is not plain TCP: of multipath TCP the kernel tells of one path.
+fn tcp_info(fd: c_int) -> Option<TcpInfo> {
     let protocol: c_int = option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL, 0)?;
     if protocol != libc::IPPROTO_TCP {
         return None;
@@ -84,13 +86,26 @@ pub fn received(fd: c_int) -> Option<(u64, u64)> {
         small: [0; 8],
         before: [0; 11],
         last_data_recv: 0,
-        between: [0; 12],
+        between: [0; 3],
+        rtt: 0,
+        after: [0; 8],
         rates: [0; 2],
         bytes_acked: 0,
         bytes_received: 0,
     };
-    let info = option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, empty)?;
+    option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, empty)
+}
+
+/// Bytes that have come in over TCP so far, read or not, and how many milliseconds ago the last of them came,
+/// by the kernel's ticks.
+pub fn received(fd: c_int) -> Option<(u64, u64)> {
+    let info = tcp_info(fd)?;
     Some((info.bytes_received, u64::from(info.last_data_recv)))
+}
+
+/// How long a byte and its acknowledgement take, in microseconds.
+pub fn round_trip_us(fd: c_int) -> Option<u64> {
+    Some(u64::from(tcp_info(fd)?.rtt))
 }
 
 /// A duplicate of `fd` at the first free number from `lowest` on.
@@ -167,26 +182,27 @@ pub fn drop_payload(fd: c_int) -> Result<(), Refusal> {
     }
 }
 
-/// Reads and throws away what came in; `false` once the peer has closed or the socket failed.
-pub fn discard_input(fd: c_int) -> bool {
+/// Reads and throws away what came in, and answers how many bytes; `None` once the peer has closed or the socket
+/// failed.
+pub fn discard_input(fd: c_int) -> Option<usize> {
     // Mostly there is nothing: clearing more than this would cost more than reading it.
     let mut scrap = [0_u8; 2 * 1024];
+    let mut all = 0;
     // Bounded: a peer that sends without end is not read without end.
     for _ in 0..64 {
         // SAFETY: a valid buffer and its length.
         let got = unsafe { libc::recv(fd, scrap.as_mut_ptr().cast(), scrap.len(), libc::MSG_DONTWAIT) };
-        if got == 0 {
-            return false;
-        }
-        if got < 0 {
-            let error = io::Error::last_os_error();
-            return matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-            );
+        match usize::try_from(got) {
+            Ok(0) => return None,
+            Ok(bytes) => all += bytes,
+            Err(_) => {
+                let error = io::Error::last_os_error().kind();
+                let no_more = matches!(error, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+                return no_more.then_some(all);
+            }
         }
     }
-    true
+    Some(all)
 }
 
 /// Undoes [`drop_payload`].
