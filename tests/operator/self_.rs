@@ -159,6 +159,38 @@ fn its_own_limit_evicts_it_and_0_takes_that_back(on: &'static str) {
     assert_eq!(figure(&mut admin, "evicted_connections"), 2);
 }
 
+on_servers!(FIVE, beside, reset_takes_its_own_limit_back);
+fn reset_takes_its_own_limit_back(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let mut admin = server.admin();
+    admin.ok("ACL SETUSER worker on nopass +@all");
+    // A pool's: RESET was the last that it sent.
+    let mut pooled = server.client();
+    assert_eq!(me(&mut pooled, "MAXAGE 600").int("limit-ms"), 600);
+    pooled.ok("RESET");
+    // One with a name works on, and so does one that logs in anew, which keeps its limit.
+    let mut working = Vec::new();
+    for (before, after, limit) in [
+        ("CLIENT SETNAME n", "RESET", 0),
+        ("CLIENT SETNAME n", "AUTH worker x", 3_600_000),
+        ("AUTH worker x", "AUTH default x", 3_600_000),
+    ] {
+        let mut conn = server.client();
+        conn.ok(before);
+        assert_eq!(me(&mut conn, "MAXAGE 1h").int("limit-ms"), 3_600_000);
+        conn.ok(after);
+        conn.ok("PING");
+        assert_eq!(me(&mut conn, "").int("limit-ms"), limit, "{before}, {after}");
+        working.push(conn);
+    }
+    // Asked for again, it holds again.
+    assert_eq!(me(&mut working[0], "MAXAGE 700").int("limit-ms"), 700);
+    working[0].ends();
+    let end = pooled.after + ms(1_200);
+    pooled.stays_until(end);
+    assert_eq!(figure(&mut admin, "evicted_connections"), 1);
+}
+
 on_servers!(FIVE, beside, it_can_only_tighten);
 fn it_can_only_tighten(on: &'static str) {
     let server = Setup::of(on).module("maxage 1h").start();

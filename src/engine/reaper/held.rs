@@ -20,6 +20,14 @@ pub struct Held {
     pub exempt: bool,
 }
 
+/// The limit that a connection asked for itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    limit: Millis,
+    /// It was seen to have a name.
+    named: bool,
+}
+
 impl Reaper {
     /// A lower bound on the moment at which age may evict `id`, exact where there are no rules.
     pub(super) fn earliest(&self, id: ClientId) -> Micros {
@@ -30,7 +38,7 @@ impl Reaper {
             .limits
             .iter()
             .map(|(maxage, jitter)| jitter::limit(self.seed, id, *maxage, *jitter));
-        let own = self.own.get(&id).copied();
+        let own = self.own.get(&id).map(|own| own.limit);
         drawn
             .chain(own)
             .min()
@@ -49,7 +57,7 @@ impl Reaper {
             rule: label(limit.rule).map(str::to_owned),
             exempt: !limit.holds || !Reach::AGE.allows(client),
         };
-        if let Some(own) = self.own.get(&client.id).copied() {
+        if let Some(own) = self.own.get(&client.id).map(|own| own.limit) {
             if held.limit.0 == 0 || own < held.limit {
                 held.limit = own;
                 held.reason = Reason::Own;
@@ -66,15 +74,65 @@ impl Reaper {
         }
     }
 
+    /// RESET takes back all that a connection has asked for, its own limit among it. No server tells of it: it
+    /// is noticed where it was the last command at a look, and of whoever had a name and has none any more.
+    pub fn notice_reset(&mut self, client: &Client) {
+        let Some(own) = self.own.get_mut(&client.id) else {
+            return;
+        };
+        let lost_its_name = own.named && client.name.is_empty() && client.user == b"default";
+        own.named |= !client.name.is_empty();
+        if client.cmd == b"reset" || lost_its_name {
+            self.own.remove(&client.id);
+        }
+    }
+
     /// CONNAGE.SELF MAXAGE: a limit of its own for `id`, 0 takes it back.
     pub fn set_own_limit(&mut self, id: ClientId, limit: Millis) {
         if limit.0 == 0 {
             self.own.remove(&id);
         } else {
-            self.own.insert(id, limit);
+            self.own.insert(id, Own { limit, named: false });
         }
         if self.drains.get(id).is_none() {
             self.plan_anew(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::info_line;
+    use crate::engine::settings::Settings;
+
+    #[test]
+    fn reset_takes_the_own_limit_back_where_it_can_be_noticed() {
+        // What is seen of a connection one after the other, and whether its own limit holds then.
+        let cases: [(&[&str], bool); 7] = [
+            (&["user=default name= cmd=get"], true),
+            (&["user=default name= cmd=reset"], false),
+            (
+                &["user=default name=n cmd=get", "user=default name= cmd=get"],
+                false,
+            ),
+            (&["user=u name=n cmd=get", "user=default name= cmd=get"], false),
+            (&["user=u name=n cmd=get", "user=default name=n cmd=auth"], true),
+            (&["user=u name=n cmd=get", "user=u name= cmd=get"], true),
+            (&["user=u name= cmd=get", "user=default name= cmd=auth"], true),
+        ];
+        for (seen, holds) in cases {
+            let mut reaper = Reaper::new(Micros(0), 0, Settings::default());
+            reaper.connected(Micros(0), ClientId(1), false);
+            reaper.set_own_limit(ClientId(1), Millis(700));
+            let mut limit = Millis(0);
+            for seen in seen {
+                let line = format!("id=1 flags=N {seen}");
+                let client = info_line::parse(line.as_bytes()).unwrap();
+                reaper.notice_reset(&client);
+                limit = reaper.held(&client).limit;
+            }
+            assert_eq!(limit, Millis(if holds { 700 } else { 0 }), "{seen:?}");
         }
     }
 }

@@ -88,6 +88,7 @@ impl Reaper {
             self.park(id, Micros::NEVER);
             return None;
         }
+        self.notice_reset(client);
         let mut held = self.held(client);
         held.exempt |= seen.awaits_link;
         let age_due = self.age_due(&entry, &held);

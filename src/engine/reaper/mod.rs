@@ -17,6 +17,7 @@ mod tests;
 mod view;
 
 pub use held::Held;
+use held::Own;
 pub use judge::Closing;
 pub use orders::Order;
 pub use plan::Plan;
@@ -63,7 +64,7 @@ pub struct Reaper {
     cursor: ClientId,
     drains: Drains,
     /// Limits that connections asked for themselves.
-    own: BTreeMap<ClientId, Millis>,
+    own: BTreeMap<ClientId, Own>,
     rate: Rate,
     /// How many `rate` lets go in the current round.
     may_close: usize,

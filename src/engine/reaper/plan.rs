@@ -2,7 +2,7 @@
 
 use super::Reaper;
 use crate::engine::budget::BATCH;
-use crate::engine::client::ClientId;
+use crate::engine::client::{Client, ClientId};
 use crate::engine::drains::backoff;
 use crate::engine::identity;
 use crate::engine::prefetch::Line;
@@ -359,6 +359,11 @@ impl Reaper {
 
     /// User and name of a connection that [`Plan::identify`] named.
     pub fn identified(&mut self, now: Micros, id: ClientId, user: &[u8], name: &[u8]) {
+        self.notice_reset(&Client {
+            user,
+            name,
+            ..Client::unknown(id)
+        });
         let identity = identity::fingerprint(user, name);
         let changed = self
             .registry

@@ -50,6 +50,12 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let user = user.as_ref().map_or(&b"(superuser)"[..], |user| user.bytes());
     let addr = info.addr();
     let row = state::with(|state| {
+        let is_now = Client {
+            user,
+            name,
+            ..Client::unknown(id)
+        };
+        state.reaper.notice_reset(&is_now);
         let unknown = Line::default();
         let line = state.reaper.kept.get(id).unwrap_or(&unknown);
         let client = Client {
@@ -57,9 +63,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
             laddr: &line.laddr,
             flags: &flags(&info.flags(), &line.flags),
             lib_name: &line.lib_name,
-            user,
-            name,
-            ..Client::unknown(id)
+            ..is_now
         };
         Some(Table::of(&client, state.reaper.row(now, &client)?))
     });
