@@ -23,7 +23,7 @@ pub struct Gates {
 impl Gates {
     /// Shuts one; the kernel may refuse, and nothing happens then.
     pub fn shut(&mut self, now: Micros, id: ClientId, fd: c_int) {
-        if socket::drop_payload(fd).is_ok() {
+        if socket::drop_payload_before_the_end(fd).is_ok() {
             self.shut.insert(id, (fd, now));
         }
     }

@@ -10,6 +10,7 @@ use crate::engine::linger::{most_clients, Peer, Room, Stay, Warning, WANTED};
 use crate::engine::manner::Refusal;
 use crate::engine::time::{Micros, Millis};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::raw::c_int;
 
 /// How long nobody lingers after no number could be had: somebody has lowered the limit, or taken many.
@@ -73,6 +74,16 @@ impl Held {
             socket::shut_writing(self.fd);
         }
         socket::close(self.fd);
+    }
+}
+
+/// Whom an error concerns: one socket, unless it is known better.
+fn refusal(error: &io::Error) -> Refusal {
+    match error.raw_os_error() {
+        // The limit lies below the lowest number, or all above it are taken.
+        Some(libc::EINVAL | libc::EMFILE) => Refusal::NoNumber,
+        Some(libc::EPERM | libc::EACCES) => Refusal::Forbidden,
+        _ => Refusal::ThisSocket,
     }
 }
 
@@ -187,7 +198,7 @@ impl Linger {
     /// Has the kernel drop what a client sends from now on, and throws away what came since it was looked at:
     /// unread, it would be answered with a reset.
     pub fn deafen(&mut self, fd: c_int) -> Result<(), Refusal> {
-        let done = socket::drop_payload(fd);
+        let done = socket::drop_payload(fd).map_err(|error| refusal(&error));
         match done {
             Ok(()) => {
                 socket::discard_input(fd);
@@ -204,7 +215,7 @@ impl Linger {
         if self.room.most == 0 {
             return Err(Refusal::NoNumber);
         }
-        let copy = socket::duplicate(fd, self.room.lowest);
+        let copy = socket::duplicate(fd, self.room.lowest).map_err(|error| refusal(&error));
         if copy == Err(Refusal::NoNumber) {
             self.room.most = 0;
             self.was_full = true;

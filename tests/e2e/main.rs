@@ -27,6 +27,7 @@ mod nested;
 mod nothing_lost;
 mod rate;
 mod settings;
+mod sockets;
 mod spared;
 mod support;
 mod unload;

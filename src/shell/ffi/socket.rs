@@ -1,7 +1,6 @@
 //! The kernel's side: clocks, the timer's descriptor, and what sockets hold. A descriptor of -1, or
 //! a call that the kernel refuses, answers `None` or `false`.
 
-use crate::engine::manner::Refusal;
 use libc::{c_int, c_ulong};
 use std::io;
 
@@ -109,23 +108,13 @@ pub fn round_trip_us(fd: c_int) -> Option<u64> {
 }
 
 /// A duplicate of `fd` at the first free number from `lowest` on.
-pub fn duplicate(fd: c_int, lowest: c_int) -> Result<c_int, Refusal> {
+pub fn duplicate(fd: c_int, lowest: c_int) -> io::Result<c_int> {
     // SAFETY: makes a descriptor of our own, or fails.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) };
     if copy >= 0 {
         Ok(copy)
     } else {
-        Err(refusal(&io::Error::last_os_error()))
-    }
-}
-
-/// Whom an error concerns: one descriptor, unless it is known better.
-fn refusal(error: &io::Error) -> Refusal {
-    match error.raw_os_error() {
-        // The limit lies below the lowest number, or all above it are taken.
-        Some(libc::EINVAL | libc::EMFILE) => Refusal::NoNumber,
-        Some(libc::EPERM | libc::EACCES) => Refusal::Forbidden,
-        _ => Refusal::ThisSocket,
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -151,21 +140,43 @@ pub fn shut_writing(fd: c_int) {
 }
 
 /// Has the kernel cut the payload off whatever comes in from now on, so that acknowledgements still count
-/// and bytes find no closed half that would answer them with a reset. A classic BPF filter of one
-/// instruction, "keep one byte": TCP never lets a filter cut into its own header (`tcp_filter` in
-/// net/ipv4/tcp_ipv4.c).
-pub fn drop_payload(fd: c_int) -> Result<(), Refusal> {
-    let mut keep_one = libc::sock_filter {
-        code: (libc::BPF_RET | libc::BPF_K) as u16,
+/// and bytes find no closed half that would answer them with a reset.
+pub fn drop_payload(fd: c_int) -> io::Result<()> {
+    attach(fd, &mut [KEEP_ONE])
+}
+
+/// Likewise, but for what comes with the end of stream: without it the kernel would take the end for the whole, and
+/// the rest would never be sent again.
+pub fn drop_payload_before_the_end(fd: c_int) -> io::Result<()> {
+    /// Where TCP's header has its flags, and the one that ends the stream.
+    const FLAGS: u32 = 13;
+    const FIN: u32 = 1;
+    let load_flags = instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, FLAGS);
+    let mut unless_fin = instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, FIN);
+    unless_fin.jf = 1;
+    let keep_all = instruction(libc::BPF_RET | libc::BPF_K, u32::MAX);
+    attach(fd, &mut [load_flags, unless_fin, keep_all, KEEP_ONE])
+}
+
+/// TCP never lets a filter cut into its own header (`tcp_filter` in net/ipv4/tcp_ipv4.c).
+const KEEP_ONE: libc::sock_filter = instruction(libc::BPF_RET | libc::BPF_K, 1);
+
+/// Of a classic BPF filter.
+const fn instruction(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter {
+        code: code as u16,
         jt: 0,
         jf: 0,
-        k: 1,
-    };
+        k,
+    }
+}
+
+fn attach<const N: usize>(fd: c_int, instructions: &mut [libc::sock_filter; N]) -> io::Result<()> {
     let program = libc::sock_fprog {
-        len: 1,
-        filter: &raw mut keep_one,
+        len: N as u16,
+        filter: instructions.as_mut_ptr(),
     };
-    // SAFETY: a valid program of one instruction, which the kernel copies.
+    // SAFETY: a program of so many instructions, which the kernel checks and copies.
     let answer = unsafe {
         libc::setsockopt(
             fd,
@@ -178,7 +189,7 @@ pub fn drop_payload(fd: c_int) -> Result<(), Refusal> {
     if answer == 0 {
         Ok(())
     } else {
-        Err(refusal(&io::Error::last_os_error()))
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -205,7 +216,7 @@ pub fn discard_input(fd: c_int) -> Option<usize> {
     Some(all)
 }
 
-/// Undoes [`drop_payload`].
+/// Undoes [`drop_payload`] and [`drop_payload_before_the_end`].
 pub fn keep_payload(fd: c_int) {
     let unused: c_int = 0;
     // SAFETY: an option without a value; a wrong descriptor is an error.
@@ -308,28 +319,5 @@ pub fn random() -> u64 {
         bits
     } else {
         monotonic_us() ^ (wall_ms() << 20)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_sockets_refusal_is_not_a_sandboxs() {
-        for (error, expected) in [
-            (libc::EINVAL, Refusal::NoNumber),
-            (libc::EMFILE, Refusal::NoNumber),
-            (libc::EPERM, Refusal::Forbidden),
-            (libc::EACCES, Refusal::Forbidden),
-            // Multipath TCP.
-            (libc::EOPNOTSUPP, Refusal::ThisSocket),
-            (libc::ENOPROTOOPT, Refusal::ThisSocket),
-            (libc::ENOTSOCK, Refusal::ThisSocket),
-            (libc::EBADF, Refusal::ThisSocket),
-            (libc::ENOMEM, Refusal::ThisSocket),
-        ] {
-            assert_eq!(refusal(&io::Error::from_raw_os_error(error)), expected, "{error}");
-        }
     }
 }
