@@ -87,7 +87,7 @@ fn restart(ctx: Context) {
             .staged
             .take()
             .unwrap_or_else(|| state.reaper.settings().clone());
-        state.linger.close_all();
+        state.let_all_go();
         state.reaper = Reaper::new(now, ffi::socket::random(), settings);
     });
     guard::heal();

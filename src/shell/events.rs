@@ -70,6 +70,7 @@ impl Events for Shell {
         let now = clock::now();
         let called = state::with_any(|state| {
             if !ffi::guard::is_healthy() {
+                state.let_all_go();
                 state.pacemaker.silence();
                 return None;
             }

@@ -1,9 +1,10 @@
 //! Fault: what is done after an entry point has panicked.
 
-use super::{log, state};
+use super::log;
+use super::state::{self, State};
 
-/// Says so, and leaves no connection behind a gate.
+/// Says so, and leaves no connection behind a gate, and none lingering: nobody looks after these any more.
 pub fn tell(text: &str) {
     log::fault(text);
-    state::with_any(|state| state.gates.open_all());
+    state::with_any(State::let_all_go);
 }

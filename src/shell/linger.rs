@@ -62,7 +62,6 @@ impl Held {
             socket::keep_payload(self.fd);
         }
         socket::shut(self.fd);
-        socket::close(self.fd);
     }
 
     /// The kernel alone goes on delivering what it holds.
@@ -73,6 +72,11 @@ impl Held {
         if !self.tls {
             socket::shut_writing(self.fd);
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
         socket::close(self.fd);
     }
 }
@@ -279,7 +283,7 @@ impl Linger {
     }
 
     /// The module goes, or can't look after them any more.
-    pub fn close_all(&mut self) {
+    pub fn let_all_go(&mut self) {
         self.looks.clear();
         let held = std::mem::take(&mut self.held);
         held.into_values().for_each(Held::leave_to_the_kernel);

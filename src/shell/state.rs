@@ -41,6 +41,12 @@ impl State {
         }
     }
 
+    /// What is held of connections' sockets is given back.
+    pub fn let_all_go(&mut self) {
+        self.gates.open_all();
+        self.linger.let_all_go();
+    }
+
     /// Arms the timer for whatever comes next.
     pub fn arm(&mut self, now: Micros) {
         let work = self.reaper.next_wake(now);
@@ -84,8 +90,7 @@ pub fn remove() {
     let state = cell(Option::take).flatten();
     if let Some(mut state) = state {
         state.pacemaker.stop();
-        state.gates.open_all();
-        state.linger.close_all();
+        state.let_all_go();
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::nothing_lost::{saving, slow_reader, slow_to_save};
 use crate::on_servers;
 use crate::support::conn::{Address, Conn};
-use crate::support::server::{figure, Server, Setup};
+use crate::support::server::{faults_built, figure, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use std::time::{Duration, Instant};
 
@@ -197,4 +197,33 @@ fn writes_until_it_fails(server: &Server, admin: &mut Conn) -> Duration {
     let executed = admin.run("GET n").int();
     let last = usize::try_from(executed - 1).ok().and_then(|n| sent.get(n));
     last.expect("some were executed").elapsed()
+}
+
+on_servers!(FIVE, beside, none_is_left_after_a_fault_and_all_arrives);
+fn none_is_left_after_a_fault_and_all_arrives(on: &'static str) {
+    if !faults_built() {
+        return;
+    }
+    let setup = Setup::of(on).fault("panic-command");
+    let server = setup.module("maxage 300").start();
+    let mut admin = server.admin();
+    let mut readers = slow_readers(&server, &mut admin, 3);
+    wait_until("all to linger", || {
+        figure(&mut admin, "lingering_connections") == 3
+    });
+    admin.run("CONNAGE.CONFIG GET *");
+    assert_eq!(figure(&mut admin, "healthy"), 0);
+    assert_eq!(figure(&mut admin, "lingering_connections"), 0);
+    assert!(
+        server.descriptors().iter().all(|number| *number < 4_000),
+        "none is left"
+    );
+    for reader in &mut readers {
+        let _ = reader.send(&["INCR", "n"]);
+    }
+    std::thread::sleep(ms(100)); // a reset would arrive meanwhile
+    for reader in &mut readers {
+        assert_eq!(reader.reply().expect("a reply").text().len(), 600_000);
+        reader.ends();
+    }
 }
