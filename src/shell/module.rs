@@ -59,7 +59,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
             if let Some(Err(reason)) = other {
                 refuse(&format!("not loaded: {reason}"));
             }
-            let _ = guard::run("unload", tear_down, refuse);
+            let _ = guard::run("unload", || tear_down(ctx), refuse);
             raw::REDISMODULE_ERR as c_int
         }
     }
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut raw::RedisModuleCtx) -> 
         refuse(&format!("not unloaded: {reason}"));
         return raw::REDISMODULE_ERR as c_int;
     }
-    let _ = guard::run("unload", tear_down, |_| {});
+    let _ = guard::run("unload", || tear_down(ctx), |_| {});
     raw::REDISMODULE_OK as c_int
 }
 
@@ -102,8 +102,18 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     }
     ffi::stay_out_of_the_way(ctx);
     ffi::make_own_context(ctx);
+    let max_clients = look::max_clients(ctx);
+    state::with(|state| state.linger.set_max_clients(max_clients));
+    events::warn_of_no_room(clock::now());
+    if !verify::find_all(ctx) {
+        return Err("the server would not list its clients: is there a rename-command of CLIENT?".to_owned());
+    }
+    // Redis 7.0 goes on calling a module that failed to load: subscribing comes last.
     if !event::subscribe_clients::<events::Shell>(ctx) {
         return Err("the server refused to tell of its clients".to_owned());
+    }
+    if !event::subscribe_settings::<events::Shell>(ctx) {
+        return Err("the server refused to tell of its settings".to_owned());
     }
     if !state::start_pacemaker::<events::Shell>() {
         super::log::warning("no timer can be had: evictions come by the server's cron");
@@ -111,15 +121,7 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
             return Err("the server refused both a timer and its cron".to_owned());
         }
     }
-    if !event::subscribe_settings::<events::Shell>(ctx) {
-        return Err("the server refused to tell of its settings".to_owned());
-    }
-    let max_clients = look::max_clients(ctx);
-    state::with(|state| state.linger.set_max_clients(max_clients));
-    events::warn_of_no_room(clock::now());
-    if !verify::find_all(ctx) {
-        return Err("the server would not list its clients".to_owned());
-    }
+    events::arm();
     ffi::ran::begin();
     Ok(())
 }
@@ -131,8 +133,9 @@ fn install(defaults: &Settings) {
     state::install(state::State::new(reaper));
 }
 
-/// Gives back all that the module holds; the server drops its commands, settings and subscriptions.
-fn tear_down() {
+/// Gives back all that the module holds; the server drops its commands and settings.
+fn tear_down(ctx: Context) {
+    event::unsubscribe(ctx);
     state::remove();
     ffi::free_own_context();
     ffi::register::free_lent();

@@ -4,7 +4,7 @@ use crate::on_servers;
 use crate::support::conn::Conn;
 use crate::support::resp::Value;
 use crate::support::server::{figure, info, wait_for_figure, Server, Setup};
-use crate::support::{ms, say, wait_until, Stop};
+use crate::support::{ms, other, say, wait_until, Stop};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -216,4 +216,44 @@ fn slots_migrate_with_it(on: &'static str) {
         let moved = b.ok("DBSIZE").int();
         moved > 0 && moved + a.ok("DBSIZE").int() == keys
     });
+}
+
+on_servers!(ALL, beside, a_load_that_fails_leaves_the_server_as_it_was);
+fn a_load_that_fails_leaves_the_server_as_it_was(on: &'static str) {
+    let taken = format!("loadmodule {} connage.log", other::module().display());
+    // What is wrong with the server, with the words of MODULE LOAD or with those of LOADEX; and what the log says.
+    let cases = [
+        ("", "maxage 1x", "", "'1x'"),
+        ("", "nosuch 1", "", "'nosuch'"),
+        ("", "rules ci: maxage=1m nosuch=2", "", "'nosuch=2'"),
+        ("", "", "CONFIG connage.maxage 1x", "'1x'"),
+        ("", "", "CONFIG connage.nosuch 1", "not applied"),
+        (taken.as_str(), "maxage 1h", "", "refused a command"),
+        ("rename-command CLIENT \"\"", "maxage 1h", "", "rename-command"),
+        ("rename-command CLIENT hidden", "maxage 1h", "", "rename-command"),
+    ];
+    for (line, words, loadex, reason) in cases {
+        let server = Setup::of(on).line(line).start();
+        let mut admin = Conn::open(&server.unix()).expect("connected");
+        let mut before = server.client();
+        for _ in 0..2 {
+            let reply = if loadex.is_empty() {
+                server.try_load(&mut admin, words)
+            } else {
+                server.try_loadex(&mut admin, loadex)
+            };
+            assert!(reply.is_error(), "{line} {words} {loadex}");
+        }
+        assert!(server.log().contains(reason), "{reason}: {}", server.log());
+        // Connections begin and end as they did.
+        for mut conn in server.clients(3) {
+            conn.ok("PING");
+        }
+        before.ok("PING");
+        assert!(admin.run("CONNAGE.LIST").is_error());
+        if line.is_empty() {
+            server.load(&mut admin, "maxage 100");
+            before.ends();
+        }
+    }
 }

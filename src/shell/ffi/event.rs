@@ -68,6 +68,32 @@ pub fn subscribe_loop<E: Events>(ctx: Context, wanted: bool) -> bool {
     api!(RedisModule_SubscribeToServerEvent(ctx.raw(), event, callback)) == Some(OK)
 }
 
+/// Ends all subscriptions, those too that there are not. Redis 7.0 keeps those of a module that fails to load, and
+/// calls what is no longer there.
+pub fn unsubscribe(ctx: Context) {
+    for id in [
+        raw::REDISMODULE_EVENT_CLIENT_CHANGE,
+        raw::REDISMODULE_EVENT_CONFIG,
+        raw::REDISMODULE_EVENT_CRON_LOOP,
+        raw::REDISMODULE_EVENT_EVENTLOOP,
+    ] {
+        // To unsubscribe from what one is not subscribed to is to subscribe with no callback, which is called.
+        let callbacks: [raw::RedisModuleEventCallback; 2] = [Some(ignore), None];
+        for callback in callbacks {
+            // SAFETY: as in `subscribe_clients`; without a callback the server unsubscribes.
+            let _ = api!(RedisModule_SubscribeToServerEvent(ctx.raw(), named(id), callback));
+        }
+    }
+}
+
+unsafe extern "C" fn ignore(
+    _ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    _data: *mut c_void,
+) {
+}
+
 /// Calls [`Events::timer`] whenever `fd` can be read.
 pub fn watch<E: Events>(fd: c_int) -> bool {
     let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;

@@ -90,8 +90,6 @@ static int other_block(Ctx *ctx, String **argv, int argc) {
 }
 
 int RedisModule_OnLoad(Ctx *ctx, String **argv, int argc) {
-    (void)argv;
-    (void)argc;
     get_api = *(int (**)(const char *, void *))ctx;
     get_api("RedisModule_SetModuleAttribs", &set_module_attribs);
     get_api("RedisModule_CreateCommand", &create_command);
@@ -113,5 +111,8 @@ int RedisModule_OnLoad(Ctx *ctx, String **argv, int argc) {
     if (create_command(ctx, "other.callas", other_callas, "", 0, 0, 0) != OK) return ERR;
     if (create_command(ctx, "other.become", other_become, "no-auth", 0, 0, 0) != OK) return ERR;
     if (create_command(ctx, "other.block", other_block, "", 0, 0, 0) != OK) return ERR;
+    /* Commands of these names, for whoever wants them taken. */
+    for (int i = 0; i < argc; i++)
+        if (create_command(ctx, string_ptr_len(argv[i], NULL), late, "", 0, 0, 0) != OK) return ERR;
     return create_command(ctx, "other.yield", other_yield, "", 0, 0, 0);
 }
