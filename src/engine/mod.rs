@@ -33,4 +33,5 @@ pub mod tally;
 pub mod time;
 pub mod types;
 pub mod unload;
+pub mod verify;
 pub mod word;

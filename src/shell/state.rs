@@ -7,10 +7,10 @@ use super::gates::Gates;
 use super::linger::Linger;
 use super::log::Summary;
 use super::pacemaker::Pacemaker;
-use super::verify::Verifier;
 use crate::engine::reaper::Reaper;
 use crate::engine::settings::Settings;
 use crate::engine::time::Micros;
+use crate::engine::verify::Verifier;
 use std::sync::{Mutex, TryLockError};
 
 /// All that the module keeps.

@@ -2,64 +2,38 @@
 //! a CONNECTED event; an event that was missed would leave a connection without a limit.
 
 use super::ffi::{self, Context};
-use super::{clock, look, state};
+use super::state::{self, State};
+use super::{clock, look};
 use crate::engine::client::ClientId;
 use crate::engine::info_line;
-use crate::engine::time::{Micros, Millis};
+use crate::engine::time::Micros;
 use std::collections::BTreeSet;
-
-/// How often, where counting is cheap.
-const PERIOD: Millis = Millis(10_000);
-/// A difference that is still there after this long lasts.
-const LASTING: Millis = Millis(2_000);
-/// Counting takes at most this share of the time: on some servers it walks all clients.
-const SHARE: u64 = 200_000;
-const LONGEST: Millis = Millis(600_000);
-
-/// When to compare, and what the last comparison said.
-#[derive(Debug, Default)]
-pub struct Verifier {
-    next: Micros,
-    suspicious: bool,
-    /// A difference that a walk over all clients did not remove.
-    accepted: i128,
-}
-
-impl Verifier {
-    pub fn next(&self) -> Micros {
-        self.next
-    }
-}
 
 /// Compares if it is time.
 pub fn run_if_due(ctx: Context, now: Micros) {
-    let due = state::with(|state| now >= state.verifier.next).unwrap_or(false);
+    let due = state::with(|state| now >= state.verifier.next()).unwrap_or(false);
     if !due {
         return;
     }
     let began = clock::worked_us();
-    let Some(counted) = count(ctx) else {
-        state::with(|state| state.verifier.next = now.plus(PERIOD));
-        return;
-    };
+    let counted = count(ctx);
     let cost = clock::worked_us().saturating_sub(began);
-    let settle = state::with(|state| {
-        let difference = i128::from(counted) - state.reaper.tracked() as i128;
-        let differs = difference != state.verifier.accepted;
-        let settle = differs && state.verifier.suspicious;
-        state.verifier.suspicious = differs && !settle;
-        let wait = PERIOD
-            .max(Millis(cost.saturating_mul(SHARE) / 1_000))
-            .min(LONGEST);
-        state.verifier.next = now.plus(if state.verifier.suspicious { LASTING } else { wait });
-        settle
-    });
-    if settle == Some(true) {
+    let work = |state: &mut State| {
+        let Some(counted) = counted else {
+            state.verifier.not_counted(now);
+            return false;
+        };
+        let tracked = state.reaper.tracked();
+        state.verifier.counted(now, counted, tracked, cost)
+    };
+    if state::with(work) == Some(true) {
+        let began = clock::worked_us();
         find_all(ctx);
         let counted = count(ctx);
+        let cost = clock::worked_us().saturating_sub(began);
         state::with(|state| {
-            let tracked = state.reaper.tracked() as i128;
-            state.verifier.accepted = counted.map_or(0, |counted| i128::from(counted) - tracked);
+            let tracked = state.reaper.tracked();
+            state.verifier.walked(now, counted, tracked, cost);
         });
     }
 }
