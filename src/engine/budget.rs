@@ -188,6 +188,11 @@ impl Pace {
         }
     }
 
+    /// No look before `until`.
+    pub fn rest(&mut self, until: Micros) {
+        self.paid_until = self.paid_until.max(until.plus_micros(SLACK_US));
+    }
+
     /// For `ids` of `connections`, the server was asked for `asked_us`, and what followed took `other_us`.
     pub fn spend(&mut self, now: Micros, ids: usize, connections: usize, asked_us: u64, other_us: u64) {
         let many = self.looks_are_dear() && ids >= BATCH_WHEN_DEAR;

@@ -83,6 +83,13 @@ impl Drains {
         self.by_id.remove(&id)
     }
 
+    /// Whether it is waited for, and its time has not come: it may become something else meanwhile, as one may
+    /// that is not waited for.
+    pub fn has_not_begun(&self, id: ClientId) -> bool {
+        self.get(id)
+            .is_some_and(|drain| drain.age_since.is_none() && drain.command_since.is_none())
+    }
+
     /// Whether OVER says when its turn is.
     pub fn is_paced(&self, id: ClientId) -> bool {
         let command = self.get(id).and_then(|drain| drain.command);

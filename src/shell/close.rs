@@ -65,7 +65,9 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     let mut asked = clock::worked_us();
     if !plan.look.is_empty() {
         let Some(reply) = look::clients(ctx, plan.look.iter().chain(&plan.ahead)) else {
-            state::with(|state| state.reaper.look_failed(now, &plan));
+            let asked_us = clock::worked_us().saturating_sub(asking);
+            let other_us = asking.saturating_sub(began);
+            state::with(|state| state.reaper.look_failed(now, &plan, asked_us, other_us));
             return;
         };
         asked = clock::worked_us();

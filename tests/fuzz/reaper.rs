@@ -107,7 +107,12 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
         reaper.identified(now, *id, b"default", b"x");
     }
     if inputs.chance(5) {
-        reaper.look_failed(now, &plan);
+        reaper.look_failed(
+            now,
+            &plan,
+            inputs.number().min(1 << 40),
+            inputs.number().min(1 << 40),
+        );
         return;
     }
     for line in &plan.known {

@@ -278,3 +278,33 @@ fn with_skipme_no_the_caller_goes_after_its_reply(on: &'static str) {
     let mut admin = server.admin();
     wait_for_figure(&mut admin, "evicted_by_command", 3);
 }
+
+on_servers!(
+    FIVE,
+    beside,
+    who_logs_in_under_a_stricter_rule_while_it_waits_for_its_turn_goes_all_the_same
+);
+fn who_logs_in_under_a_stricter_rule_while_it_waits_for_its_turn_goes_all_the_same(on: &'static str) {
+    let words = "maxage 1h rules ci: user=ci maxage=500";
+    let server = Setup::of(on).module(words).start();
+    let mut admin = server.admin();
+    for user in ["ci", "web"] {
+        admin.ok(&format!("ACL SETUSER {user} on >c +@all ~*"));
+    }
+    let mut conns = server.clients(3);
+    conns.iter_mut().for_each(|conn| {
+        conn.ok("AUTH web c");
+    });
+    assert_eq!(admin.ok("CONNAGE.KILL USER web OVER 1d").int(), 3);
+    conns[0].ends();
+    // Past the strictest limit that there is, so that it has been looked at and left.
+    conns[1].stays_for(ms(1_500));
+    conns[2].ok("AUTH ci c");
+    conns[2].ends();
+    assert_eq!(conns[1].run("PING").text(), "PONG");
+    let [all, rule] = [
+        figure(&mut admin, "evicted_connections"),
+        figure(&mut admin, "evicted_by_command"),
+    ];
+    assert_eq!([all, rule], [2, 1]);
+}

@@ -38,6 +38,8 @@ pub struct Plan {
     pub ahead: Vec<ClientId>,
     /// How many of `look` are past their limit.
     due: usize,
+    /// How many of it are rechecked.
+    rechecks: usize,
     /// Each by user and name only.
     pub identify: Vec<ClientId>,
 }
@@ -113,6 +115,7 @@ impl Reaper {
         self.advance_cursor(now);
         self.queue_the_due(now);
         self.closings = 0;
+        self.may_close = self.rate.allowance(now) as usize;
         if self.pace.next_closing(now) > now {
             return plan;
         }
@@ -187,8 +190,7 @@ impl Reaper {
         if due.is_empty() {
             return;
         }
-        let allowance = self.rate.allowance(now) as usize;
-        self.may_close = allowance;
+        let allowance = self.may_close;
         let batch = self.pace.batch();
         let most = allowance.min(BATCH);
         let taken = plan.look.len() + plan.known.len();
@@ -271,6 +273,15 @@ impl Reaper {
         self.registry.oldest().is_some_and(|(id, _)| id <= end)
     }
 
+    /// Whether what it may become meanwhile has to be noticed: nobody would look at it before long.
+    fn is_rechecked(&self, id: ClientId, state: State) -> bool {
+        match state {
+            State::Parked => true,
+            State::Draining => self.drains.has_not_begun(id),
+            _ => false,
+        }
+    }
+
     fn take_rechecks(&mut self, now: Micros, plan: &mut Plan) {
         if !self.is_recheck_wanted() {
             return;
@@ -301,7 +312,7 @@ impl Reaper {
             }
             position = id;
             passed += 1;
-            if state == State::Parked {
+            if self.is_rechecked(id, state) {
                 found.push(id);
             }
         }
@@ -313,6 +324,7 @@ impl Reaper {
                     let at = self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at());
                     self.registry.plan(*id, State::Rechecking, at);
                 }
+                plan.rechecks = found.len();
                 plan.look.extend(found);
             }
         }
@@ -369,7 +381,8 @@ impl Reaper {
             .registry
             .get(id)
             .is_some_and(|entry| entry.identity() != identity);
-        if changed && self.registry.state(id) == Some(State::Parked) {
+        let state = self.registry.state(id);
+        if changed && state.is_some_and(|state| self.is_rechecked(id, state)) {
             self.queue(id, now);
         }
     }
@@ -386,31 +399,38 @@ impl Reaper {
         };
         self.pace
             .spend(now, asked_for, self.registry.len(), asked_us, other_us);
-        let mut rechecked = 0;
         for id in &plan.look {
             // Not in the reply: it is gone, and its event was missed or is on its way.
-            match self.registry.state(*id) {
-                Some(State::Looking | State::Rechecking) => self.disconnected(*id),
-                Some(State::Parked) => rechecked += 1,
-                _ => {}
+            if let Some(State::Looking | State::Rechecking) = self.registry.state(*id) {
+                self.disconnected(*id);
             }
         }
         // What is looked at in one go shares its price.
         let share = match asked_for {
             0 => asked_us,
-            all => (asked_us + other_us) * rechecked / all as u64,
+            all => (asked_us + other_us) * plan.rechecks as u64 / all as u64,
         };
         self.recheck.spend(now, share);
     }
 
-    /// The server would not be looked at: everything stays as it was, to be tried again.
-    pub fn look_failed(&mut self, now: Micros, plan: &Plan) {
+    /// The server would not be looked at: everybody keeps its place, to be looked at a little later. What was
+    /// done until then is paid for all the same.
+    pub fn look_failed(&mut self, now: Micros, plan: &Plan, asked_us: u64, other_us: u64) {
         for id in &plan.look {
-            if let Some(drain) = self.drains.get(*id).copied() {
-                self.drain(*id, drain, now.plus(Millis(100)));
-            } else {
-                self.park(*id, now.plus(Millis(100)));
+            let Some((entry, state)) = self.registry.get_with_state(*id) else {
+                continue;
+            };
+            let at = entry.at();
+            match state {
+                State::Looking => self.queue(*id, at),
+                State::Rechecking if self.drains.get(*id).is_some() => {
+                    self.registry.plan(*id, State::Draining, at);
+                }
+                State::Rechecking => self.registry.plan(*id, State::Parked, at),
+                _ => {}
             }
         }
+        self.carried_out(now, plan, asked_us, other_us);
+        self.pace.rest(now.plus(Millis(100)));
     }
 }

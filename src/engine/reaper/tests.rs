@@ -629,6 +629,52 @@ fn a_change_of_user_into_a_stricter_rule_is_noticed_within_a_second() {
 }
 
 #[test]
+fn who_changes_its_user_before_its_turn_by_over_comes_goes_as_soon_as_anybody() {
+    let mut world = World::new(&[
+        (Name::Maxage, "1h"),
+        (Name::Rules, "ci: user=ci maxage=1s; pub: type=pubsub maxage=3s"),
+    ]);
+    let ids: Vec<u64> = (0..4).map(|_| world.connect(Is::Quiet, "app")).collect();
+    world.pass(5_000);
+    let named: Vec<ClientId> = ids.iter().copied().map(ClientId).collect();
+    let order = Order {
+        grace: Millis(0),
+        over: Some(Millis(86_400_000)),
+        reach: Reach::default(),
+    };
+    world.reaper.kill(us(world.now), &named, &order);
+    world.pass(1_000);
+    assert_eq!(world.ids_gone(), ids[..1]);
+    world.peers.get_mut(&ids[2]).unwrap().user = "ci";
+    world.pass(1_000);
+    assert_eq!(world.ids_gone(), [ids[0], ids[2]]);
+    // By what only the server's line tells.
+    world.become_(ids[3], Is::Subscriber);
+    world.pass(10_000);
+    assert_eq!(world.ids_gone(), [ids[0], ids[2], ids[3]]);
+    assert_eq!(world.reaper.report(us(world.now)).draining, 1);
+}
+
+#[test]
+fn a_round_whose_look_failed_is_paid_for_and_everybody_keeps_its_place() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Rules, "no: user=ops maxage=0")]);
+    let exempt = world.connect(Is::Quiet, "ops");
+    world.pass(5);
+    let id = world.connect(Is::Quiet, "u");
+    world.now = START + 1_005;
+    let now = us(world.now);
+    let plan = world.reaper.tick(now);
+    assert_eq!(plan.look, [exempt, id].map(ClientId));
+    world.reaper.look_failed(now, &plan, 0, 1_000_000);
+    // Twice as long as it took, and then at once: nobody has lost its turn.
+    world.pass(1_999);
+    assert_eq!(world.ids_gone(), []);
+    world.pass(2_000);
+    assert_eq!(world.ids_gone(), [id]);
+    assert_eq!(world.reaper.registry.state(ClientId(exempt)), Some(State::Parked));
+}
+
+#[test]
 fn a_raised_limit_ends_the_draining_of_those_that_it_frees() {
     let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1h")]);
     world.connect(Is::Multi, "u");
