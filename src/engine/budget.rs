@@ -139,24 +139,48 @@ const WALK_NS: u64 = 250;
 /// than this.
 const STALL_US: u64 = 2_000;
 
+/// What a look was for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Look {
+    /// Connections that were asked for.
+    pub ids: usize,
+    /// Those among them that could have waited: rechecked, or busy when they were last looked at.
+    pub spare: usize,
+    /// All that there are.
+    pub connections: usize,
+}
+
 /// The share of the event loop's time that eviction may take.
+///
+/// Whoever is due has it first: what may wait is looked at once all is paid for, and is no debt of those
+/// that come due meanwhile.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// All looks and closings before this moment are paid for.
     paid_until: Micros,
+    /// All are that were for those who could not wait.
+    due_paid_until: Micros,
     /// All closings are.
     closed_until: Micros,
     /// So many more looks are taken for dear ones.
     dear_looks: u8,
+    /// For so many each: twice as many as before until they are all that may be. What looks like a walk may be a
+    /// server that waits for each, and a look for many would stand for a tenth of a second.
+    dear_batch: usize,
     /// What one connection of a look has cost lately where the server waits for each; 0 where it does not.
     stall_us: u64,
 }
 
 impl Pace {
-    /// When the next look may be, given what the last ones cost.
+    /// When the next look may be at those who are due, given what the last ones cost.
     pub fn next(&self, now: Micros) -> Micros {
-        let unpaid = self.paid_until.0.saturating_sub(SLACK_US);
+        let unpaid = self.due_paid_until.0.saturating_sub(SLACK_US);
         Micros(unpaid.max(self.closed_until.0).max(now.0))
+    }
+
+    /// When the next look may be at those who may wait.
+    pub fn next_spare(&self, now: Micros) -> Micros {
+        self.next(now).max(self.paid_until)
     }
 
     pub fn may_look(&self, now: Micros) -> bool {
@@ -180,7 +204,7 @@ impl Pace {
 
     pub fn batch(&self) -> usize {
         if self.looks_are_dear() {
-            BATCH_WHEN_DEAR
+            self.dear_batch
         } else if self.looks_stall() {
             ((STALL_US / self.stall_us) as usize).clamp(1, BATCH)
         } else {
@@ -190,17 +214,23 @@ impl Pace {
 
     /// No look before `until`.
     pub fn rest(&mut self, until: Micros) {
-        self.paid_until = self.paid_until.max(until.plus_micros(SLACK_US));
+        self.due_paid_until = self.due_paid_until.max(until.plus_micros(SLACK_US));
     }
 
-    /// For `ids` of `connections`, the server was asked for `asked_us`, and what followed took `other_us`.
-    pub fn spend(&mut self, now: Micros, ids: usize, connections: usize, asked_us: u64, other_us: u64) {
+    /// For `look` the server was asked for `asked_us`, and what followed took `other_us`.
+    pub fn spend(&mut self, now: Micros, look: Look, asked_us: u64, other_us: u64) {
+        let Look {
+            ids,
+            spare,
+            connections,
+        } = look;
         let many = self.looks_are_dear() && ids >= BATCH_WHEN_DEAR;
         if ids > 0 {
             let cheap = DEAR_US + DEAR_PER_ID_US * ids as u64;
             let walk = WALK_NS * connections as u64 / 1_000;
             let stalls = asked_us > cheap + walk;
-            self.dear_looks = if asked_us > cheap && !stalls && walk > DEAR_US {
+            // Nor is it a walk where the server waited for each of late.
+            self.dear_looks = if asked_us > cheap && !stalls && walk > DEAR_US && !self.looks_stall() {
                 DEAR_LOOKS
             } else if ids > BATCH {
                 // The lines of so many may cost as much as a walk: a smaller look has to tell.
@@ -208,15 +238,25 @@ impl Pace {
             } else {
                 0
             };
+            if stalls {
+                self.dear_batch = 0;
+            } else if self.dear_looks > 0 {
+                self.dear_batch = (2 * self.dear_batch.max(BATCH)).min(BATCH_WHEN_DEAR);
+            }
             let stall_us = if stalls { asked_us / ids as u64 } else { 0 };
             self.stall_us = stall_us.max(self.stall_us * 3 / 4);
         }
         let share = if many { LOOK_SHARE_OF_MANY } else { LOOK_SHARE };
         let owed_for_looking = asked_us.min(DEAREST_LOOK_US).saturating_mul(share);
         let owed_for_closing = other_us.saturating_mul(CLOSE_SHARE);
-        self.paid_until = Micros(self.paid_until.0.max(now.0))
-            .plus_micros(owed_for_looking)
-            .plus_micros(owed_for_closing);
+        let owed = owed_for_looking.saturating_add(owed_for_closing);
+        let due = ids.saturating_sub(spare) as u64;
+        let owed_for_due = match ids as u64 {
+            0 => owed,
+            ids => owed_for_closing.saturating_add(owed_for_looking.saturating_mul(due) / ids),
+        };
+        self.paid_until = self.paid_until.max(now).plus_micros(owed);
+        self.due_paid_until = self.due_paid_until.max(now).plus_micros(owed_for_due);
         self.closed_until = now.plus_micros(owed_for_closing);
     }
 }
@@ -226,6 +266,14 @@ mod tests {
     use super::*;
 
     const MANY: usize = 20_000;
+
+    fn look(ids: usize, connections: usize) -> Look {
+        Look {
+            ids,
+            spare: 0,
+            connections,
+        }
+    }
 
     /// Runs `rate` as greedily as it allows, asking every `step` µs; the moments of each eviction.
     fn greedy(per_second: u32, step: u64, length: u64) -> Vec<u64> {
@@ -298,7 +346,7 @@ mod tests {
             let (mut now, mut spent) = (SECOND, 0);
             while now < 11 * SECOND {
                 if pace.may_look(Micros(now)) {
-                    pace.spend(Micros(now), ids, MANY, asked, 0);
+                    pace.spend(Micros(now), look(ids, MANY), asked, 0);
                     spent += asked;
                     now += asked;
                 }
@@ -313,23 +361,66 @@ mod tests {
     }
 
     #[test]
+    fn looks_that_may_wait_are_no_debt_of_those_that_may_not() {
+        let mut pace = Pace::default();
+        let (mut now, mut spent) = (SECOND, 0);
+        while now < 11 * SECOND {
+            if pace.next_spare(Micros(now)) <= Micros(now) {
+                let look = Look {
+                    spare: 32,
+                    ..look(32, MANY)
+                };
+                pace.spend(Micros(now), look, 3_000, 0);
+                spent += 3_000;
+            }
+            assert!(pace.may_look(Micros(now)));
+            now += 50;
+        }
+        let most = 10 * SECOND / LOOK_SHARE;
+        assert!(
+            (most * 9 / 10..=most * 101 / 100).contains(&spent),
+            "{spent} of {most} µs"
+        );
+        // The other way round they are.
+        pace.spend(Micros(now), look(32, MANY), 3_000, 0);
+        assert!(pace.next_spare(Micros(now)) >= Micros(now + 36_000));
+    }
+
+    #[test]
     fn batches_grow_only_where_a_look_is_dear_whatever_its_size() {
         let mut pace = Pace::default();
         assert_eq!(pace.batch(), BATCH);
-        pace.spend(Micros(0), 1, MANY, 900, 0);
-        assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
+        for batch in [2 * BATCH, 4 * BATCH, BATCH_WHEN_DEAR] {
+            pace.spend(Micros(0), look(1, MANY), 900, 0);
+            assert_eq!(pace.batch(), batch);
+        }
         for _ in 0..DEAR_LOOKS {
             assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
-            pace.spend(Micros(0), BATCH_WHEN_DEAR, MANY, 1_000, 0);
+            pace.spend(Micros(0), look(BATCH_WHEN_DEAR, MANY), 1_000, 0);
         }
         assert_eq!(pace.batch(), BATCH);
-        pace.spend(Micros(0), BATCH, MANY, 900, 0);
+        pace.spend(Micros(0), look(BATCH, MANY), 900, 0);
         assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
-        pace.spend(Micros(0), BATCH, MANY, 300, 0);
+        pace.spend(Micros(0), look(BATCH, MANY), 300, 0);
         assert_eq!(pace.batch(), BATCH);
         // No walk over so few takes so long.
-        pace.spend(Micros(0), 1, 100, 900, 0);
+        pace.spend(Micros(0), look(1, 100), 900, 0);
         assert!(pace.batch() < BATCH);
+    }
+
+    #[test]
+    fn a_server_that_waits_for_each_connection_is_not_taken_for_one_that_walks_all() {
+        let mut pace = Pace::default();
+        let (mut now, mut longest) = (0, 0);
+        for turn in 0..1_000 {
+            // 30 to 900 µs for each.
+            let each = [30, 30, 30, 900][turn % 4];
+            let ids = pace.batch();
+            longest = longest.max(ids * each);
+            now += SECOND;
+            pace.spend(Micros(now), look(ids, 5_000), (ids * each) as u64, 0);
+        }
+        assert!(longest <= 2 * BATCH * 900, "{longest} µs");
     }
 
     #[test]
@@ -341,11 +432,11 @@ mod tests {
         ] {
             let ids = pace.batch();
             batches.push(ids);
-            pace.spend(Micros(0), ids, 100, each * ids as u64, 0);
+            pace.spend(Micros(0), look(ids, 100), each * ids as u64, 0);
         }
         assert_eq!(batches, [32, 1, 1, 1, 1, 1, 1, 2, 2, 3, 5, 6, 8, 11, 15, 21]);
         while pace.looks_stall() {
-            pace.spend(Micros(0), 1, 100, 40, 0);
+            pace.spend(Micros(0), look(1, 100), 40, 0);
         }
         assert_eq!(pace.batch(), BATCH);
     }

@@ -29,6 +29,8 @@ pub struct Drain {
     pub command_since: Option<Micros>,
     /// First moment at which it was due for either reason.
     pub due_since: Option<Micros>,
+    /// Since when it could have gone if it had been looked at, where it was quiet whenever it was.
+    pub quiet_since: Option<Micros>,
     /// When its grace ends.
     pub end: Micros,
     /// When it was taken off the keys for which it waited, to be closed once it has its answer.
@@ -52,6 +54,7 @@ impl Default for Drain {
             age_since: None,
             command_since: None,
             due_since: None,
+            quiet_since: None,
             end: Micros::NEVER,
             off_keys: None,
             passes: false,

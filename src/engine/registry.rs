@@ -20,6 +20,8 @@ pub enum State {
     Scheduled,
     /// Past its limit and waiting for the budget; `at` is its place in that queue.
     Ready,
+    /// The same, but it was busy when last looked at.
+    Again,
     /// Older than the strictest limit, but nothing that it is now lets age evict it.
     Parked,
     /// Past its limit or killed, and waited for.
@@ -38,6 +40,7 @@ impl State {
         let queue = match self {
             State::Scheduled | State::Parked => Queue::Limits,
             State::Ready => Queue::Due,
+            State::Again => Queue::Again,
             State::Draining => Queue::Looks,
             State::Young | State::Looking | State::Rechecking | State::Closing => return None,
         };

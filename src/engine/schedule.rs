@@ -18,8 +18,11 @@ use std::collections::BTreeSet;
 pub enum Queue {
     /// Their limit, or the moment at which they are to be looked at for it.
     Limits,
-    /// Their turn to be looked at and closed, now that they are due; the place is how long they have been.
+    /// Their turn to be looked at, for the first time since they are due or for the last: their grace is over. The
+    /// place is how long they have been due.
     Due,
+    /// The same in between, busy when they were last looked at: only when nobody is in front.
+    Again,
     /// The next look at those that were busy, or the start that a command gave them.
     Looks,
 }
@@ -32,6 +35,7 @@ pub type Place = (Queue, Micros);
 pub struct Schedule {
     limits: BTreeSet<(Micros, ClientId)>,
     due: BTreeSet<(Micros, ClientId)>,
+    again: BTreeSet<(Micros, ClientId)>,
     looks: BTreeSet<(Micros, ClientId)>,
 }
 
@@ -41,6 +45,7 @@ impl Schedule {
         match queue {
             Queue::Limits => &self.limits,
             Queue::Due => &self.due,
+            Queue::Again => &self.again,
             Queue::Looks => &self.looks,
         }
     }
@@ -49,6 +54,7 @@ impl Schedule {
         match queue {
             Queue::Limits => &mut self.limits,
             Queue::Due => &mut self.due,
+            Queue::Again => &mut self.again,
             Queue::Looks => &mut self.looks,
         }
     }
@@ -78,7 +84,7 @@ impl Schedule {
 
     /// How many stand in all queues together.
     pub fn count(&self) -> usize {
-        self.limits.len() + self.due.len() + self.looks.len()
+        self.limits.len() + self.due.len() + self.again.len() + self.looks.len()
     }
 
     /// About how much memory it holds, in bytes: nodes of B-trees are two thirds full, or less where moments

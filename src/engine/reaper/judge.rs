@@ -35,7 +35,7 @@ pub struct Closing {
     /// It waits for data: to be taken off its keys first. Between the flag and the end of a client, what
     /// another one pushes would still be popped for it, and be lost.
     pub off_keys: bool,
-    /// Quiet at the first look, and `rate` did not hold it up: (µs since its limit).
+    /// Quiet whenever it was looked at: µs since its limit, without those for which `rate` held it up.
     lag_us: Option<u64>,
     /// How it was waited for, should it refuse to be closed so.
     drain: Drain,
@@ -71,7 +71,7 @@ impl Reaper {
         // Asked for ahead of its turn.
         if matches!(
             state,
-            State::Scheduled | State::Parked | State::Draining | State::Ready
+            State::Scheduled | State::Parked | State::Draining | State::Ready | State::Again
         ) {
             if activity != Activity::Quiet || client.is_closing() || !self.prefetch.keep(now, seen) {
                 self.prefetch.keep_none(id);
@@ -136,6 +136,13 @@ impl Reaper {
         } else {
             age_due.max(self.limits_since)
         };
+        let was_planned = first_look && !by_command && (entry.at() == age_due || entry.at() == due);
+        if was_planned {
+            drain.quiet_since = Some(due);
+        }
+        if activity != Activity::Quiet {
+            drain.quiet_since = None;
+        }
         drain.due_since = drain.due_since.or(Some(due.min(now)));
         let age_end = drain.age_since.map(|since| since.plus(held.grace));
         let command_end = drain
@@ -185,9 +192,6 @@ impl Reaper {
         let paced = by_command && drain.command.is_some_and(|command| command.paced);
         let paid = paced || drain.off_keys.is_some();
         let is_held = !paid && self.may_close == 0;
-        if is_held {
-            self.rate_held_until = now;
-        }
         // Where a look is for many at once, those whose lines will last take turns.
         let waits = is_held || self.closings >= BATCH;
         if waits && (how == How::Quiet && self.prefetch.keep(now, seen) || is_held) {
@@ -199,9 +203,8 @@ impl Reaper {
         }
         self.closings += 1;
         let due_since = drain.due_since.unwrap_or(now);
-        let planned = first_look && !by_command && entry.at() == age_due;
-        let held_up = age_due.max(self.limits_since) <= self.rate_held_until;
-        let lag_us = (planned && how == How::Quiet && !held_up).then(|| now.since(due));
+        let quiet_since = drain.quiet_since.filter(|_| how == How::Quiet);
+        let lag_us = quiet_since.map(|since| now.since(since.max(self.rate_held_until)));
         if only_off_keys {
             drain.off_keys = Some(now);
             self.drain(id, drain, now);

@@ -71,7 +71,7 @@ pub struct Reaper {
     /// How many have been closed in it.
     closings: usize,
     prefetch: Prefetch,
-    /// Whoever was due up to here may have been held up by `rate`.
+    /// Until this moment `rate` held up whoever was due.
     rate_held_until: Micros,
     pace: Pace,
     recheck: Recheck,

@@ -86,7 +86,7 @@ impl Reaper {
             drain.command = Some(command);
             // What is planned goes on: its age counts meanwhile.
             let planned = match state {
-                State::Parked | State::Draining | State::Ready => {
+                State::Parked | State::Draining | State::Ready | State::Again => {
                     self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at())
                 }
                 _ => self.earliest(*id),

@@ -1,7 +1,7 @@
 //! Plan: when to wake, and whom to look at then.
 
 use super::Reaper;
-use crate::engine::budget::BATCH;
+use crate::engine::budget::{Look, BATCH};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::drains::backoff;
 use crate::engine::identity;
@@ -40,6 +40,8 @@ pub struct Plan {
     due: usize,
     /// How many of it are rechecked.
     rechecks: usize,
+    /// How many of it were busy when they were last looked at.
+    again: usize,
     /// Each by user and name only.
     pub identify: Vec<ClientId>,
 }
@@ -71,14 +73,17 @@ impl Reaper {
             let first = due.iter().take(self.pace.batch()).map(|(_, id)| *id);
             self.next_turn(now, first)
         });
-        let backlog = backlog.map(|at| at.max(self.rate.next(now)));
+        let again = !schedule.queue(Queue::Again).is_empty();
+        let again = again.then(|| self.pace.next_spare(now));
+        let rate = self.rate.next(now);
+        let [backlog, again] = [backlog, again].map(|at| at.map(|at| at.max(rate)));
         let recheck = self.is_recheck_wanted().then(|| {
             let (_, at) = self.recheck.next(self.identity_wanted());
-            at.max(self.pace.next(now))
+            at.max(self.pace.next_spare(now))
         });
         // Not the least of those that are there: compiled, that compares what a `None` leaves unset before it
         // asks whether it is there, and valgrind takes it for a fault.
-        let next = [scheduled, young, looks, backlog, recheck]
+        let next = [scheduled, young, looks, backlog, again, recheck]
             .map(|at| at.unwrap_or(Micros::NEVER))
             .into_iter()
             .fold(Micros::NEVER, Micros::min);
@@ -116,16 +121,26 @@ impl Reaper {
         self.queue_the_due(now);
         self.closings = 0;
         self.may_close = self.rate.allowance(now) as usize;
-        if self.pace.next_closing(now) > now {
-            return plan;
+        if self.pace.next_closing(now) <= now {
+            self.take_paced_drains(now, &mut plan);
+            self.take_backlog(now, &mut plan);
+            if self.pace.next_spare(now) <= now {
+                self.take_again(now, &mut plan);
+                self.take_rechecks(now, &mut plan);
+            }
+            if self.pace.may_look(now) {
+                self.look_ahead(now, &mut plan);
+            }
         }
-        self.take_paced_drains(now, &mut plan);
-        self.take_backlog(now, &mut plan);
-        if self.pace.may_look(now) {
-            self.take_rechecks(now, &mut plan);
-            self.look_ahead(now, &mut plan);
-        }
+        self.note_whom_rate_holds(now);
         plan
+    }
+
+    /// INFO's lag leaves out for how long `rate` holds people up, and nothing else.
+    fn note_whom_rate_holds(&mut self, now: Micros) {
+        if self.is_backlogged() && self.rate.allowance(now) == 0 {
+            self.rate_held_until = self.rate.next(now);
+        }
     }
 
     fn advance_cursor(&mut self, now: Micros) {
@@ -171,7 +186,10 @@ impl Reaper {
             let drain = self.drains.get(id).copied().unwrap_or_default();
             let paced = drain.command.is_some_and(|c| c.paced && c.start <= now);
             if !paced && drain.off_keys.is_none() {
-                self.queue(id, drain.due_since.unwrap_or(at));
+                let place = drain.due_since.unwrap_or(at);
+                let in_between = drain.due_since.is_some() && at < drain.end;
+                let state = if in_between { State::Again } else { State::Ready };
+                self.registry.plan(id, state, place);
                 continue;
             }
             if let Some(line) = self.prefetch.take(now, id) {
@@ -193,7 +211,6 @@ impl Reaper {
         let allowance = self.may_close;
         let batch = self.pace.batch();
         let most = allowance.min(BATCH);
-        let taken = plan.look.len() + plan.known.len();
         let first: Vec<(Micros, ClientId)> = due.iter().take(batch).copied().collect();
         for (place, id) in &first {
             if plan.known.len() >= most || !self.prefetch.has(now, *id) {
@@ -223,8 +240,21 @@ impl Reaper {
             }
             plan.due = plan.look.len();
         }
-        if plan.look.len() + plan.known.len() - taken >= allowance && self.is_backlogged() {
-            self.rate_held_until = now;
+    }
+
+    /// Those that were busy: whoever is quiet must not wait for them, so they get what time is left.
+    fn take_again(&mut self, now: Micros, plan: &mut Plan) {
+        let room = self.pace.batch().saturating_sub(plan.look.len());
+        if self.may_close == 0 {
+            return;
+        }
+        let queue = self.registry.schedule().queue(Queue::Again).iter();
+        let those: Vec<(Micros, ClientId)> = queue.take(room).copied().collect();
+        for (place, id) in those {
+            self.prefetch.take(now, id);
+            self.registry.plan(id, State::Looking, place);
+            plan.look.push(id);
+            plan.again += 1;
         }
     }
 
@@ -397,8 +427,13 @@ impl Reaper {
             0 => 0,
             due => due + plan.ahead.len(),
         };
-        self.pace
-            .spend(now, asked_for, self.registry.len(), asked_us, other_us);
+        let look = Look {
+            ids: asked_for,
+            spare: plan.rechecks + plan.again,
+            connections: self.registry.len(),
+        };
+        self.pace.spend(now, look, asked_us, other_us);
+        self.note_whom_rate_holds(now);
         for id in &plan.look {
             // Not in the reply: it is gone, and its event was missed or is on its way.
             if let Some(State::Looking | State::Rechecking) = self.registry.state(*id) {

@@ -586,6 +586,56 @@ fn nobody_but_the_quiet_is_closed_while_the_loop_runs_inside_a_command() {
 }
 
 #[test]
+fn however_many_are_waited_for_the_quiet_go_at_their_limits_and_info_tells() {
+    // A server that walks all its clients, and one that waits for an I/O thread for each.
+    for (rate, look_us) in [("0", 700), ("1000", 700), ("0", 3_000), ("1000", 3_000)] {
+        let mut world = World::new(&[(Name::Maxage, "3s"), (Name::Grace, "60s"), (Name::Rate, rate)]);
+        let busy: Vec<u64> = (0..4_000).map(|_| world.connect(Is::Multi, "u")).collect();
+        world.pass(6_000);
+        world.look_us = look_us;
+        for _ in 0..100 {
+            world.connect(Is::Quiet, "u");
+            world.pass(50);
+        }
+        world.pass(3_000);
+        assert_eq!(world.gone.len(), 100, "rate {rate}");
+        for gone in &world.gone {
+            let late = gone.at - START - 6_000 - (gone.id - 4_001) * 50 - 3_000;
+            assert!(late <= 2, "rate {rate}: {gone:?} is {late} ms late");
+        }
+        assert_eq!(world.reaper.tally.lag.count(), 100, "rate {rate}");
+        assert!(world.reaper.tally.lag.max() <= 2_000, "rate {rate}");
+        // They are looked at all the same.
+        world.look_us = 700;
+        busy.iter().for_each(|id| world.become_(*id, Is::Quiet));
+        world.pass(20_000);
+        assert_eq!(world.gone.len(), 4_100, "rate {rate}");
+    }
+}
+
+#[test]
+fn lag_leaves_out_for_how_long_rate_held_people_up_and_nothing_else() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Rate, "100")]);
+    for _ in 0..200 {
+        world.connect(Is::Quiet, "u");
+    }
+    world.pass(4_000);
+    assert_eq!((world.gone.len(), world.reaper.tally.lag.count()), (200, 200));
+    assert!(
+        world.reaper.tally.lag.max() <= 1_000,
+        "{:?}",
+        world.reaper.tally.lag.max()
+    );
+    // The loop stands still: that is lag.
+    world.connect(Is::Quiet, "u");
+    world.now += 1_500;
+    world.carry_out();
+    world.pass(10);
+    assert_eq!(world.gone.len(), 201);
+    assert!(world.reaper.tally.lag.max() >= 500_000);
+}
+
+#[test]
 fn nobody_is_forced_while_clients_are_paused() {
     let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "0")]);
     world.connect(Is::Multi, "u");

@@ -37,7 +37,7 @@ impl Reaper {
         let due = self.age_due(entry, &held);
         let draining = match state {
             State::Draining | State::Closing => true,
-            State::Ready => self.drains.get(client.id).is_some(),
+            State::Ready | State::Again => self.drains.get(client.id).is_some(),
             _ => false,
         };
         let limited = due < Micros::NEVER;
