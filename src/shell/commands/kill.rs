@@ -67,7 +67,7 @@ fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
     let among = if filter.is_empty() {
         Among::These(state::with(|state| state.reaper.perhaps_expired(now)).unwrap_or_default())
     } else {
-        Among::of(filter, now)
+        Among::of(ctx, filter, now)
     };
     let caller = ClientId(ffi::caller(ctx));
     let picks = |client: &Client, age: Millis| {

@@ -131,7 +131,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let now = clock::now();
     let among = match (filter.is_empty(), request.limit) {
         (true, Some(limit)) => Among::These(oldest(limit)),
-        _ => Among::of(filter, now),
+        _ => Among::of(ctx, filter, now),
     };
     let mut table = Table::default();
     select::each(

@@ -8,6 +8,7 @@ use crate::engine::request::master_refused;
 use crate::engine::time::{Micros, Millis};
 use crate::engine::word::shown;
 use crate::shell::ffi::call::call;
+use crate::shell::ffi::client::info;
 use crate::shell::ffi::{self, Context};
 use crate::shell::{look, state};
 
@@ -22,9 +23,9 @@ pub enum Among {
 
 impl Among {
     /// Candidates by what the filter says of id and age.
-    pub fn of(filter: &Filter, now: Micros) -> Among {
+    pub fn of(ctx: Context, filter: &Filter, now: Micros) -> Among {
         if let Some(ids) = filter.ids() {
-            return Among::These(ids.iter().copied().filter(|id| is_there(*id)).collect());
+            return Among::These(ids.iter().copied().filter(|id| is_there(ctx, *id)).collect());
         }
         match filter.maxage() {
             Some(age) if !filter.needs_client() => {
@@ -38,9 +39,10 @@ impl Among {
 
 /// Whether it is worth a look: an id may be long gone, or made up. A half-open TLS handshake has one that only
 /// the server knows.
-fn is_there(id: ClientId) -> bool {
+fn is_there(ctx: Context, id: ClientId) -> bool {
     let tracked = state::with(|state| state.reaper.is_tracked(id));
-    tracked == Some(true) || ffi::is_connected(id.0)
+    // The caller may be a module, of whose client the server must not be asked: see `info`.
+    tracked == Some(true) || id.0 == ffi::caller(ctx) || info(id.0).is_some()
 }
 
 /// Calls `take` for each client that `picks`. With a `limit` oldest first, until so many are taken;

@@ -6,7 +6,7 @@
 
 use super::describe::option;
 use super::list::Table;
-use super::unhealthy;
+use super::{select, unhealthy};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::info_line;
 use crate::engine::kept::{flags, Line};
@@ -37,11 +37,19 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
         "ERR there is no client's connection to tell of: a module or the server itself has called this";
     let limit = parse(words)?;
     let id = ClientId(ffi::caller(ctx));
-    let info = info(id.0).ok_or(NOBODY)?;
     let now = clock::now();
+    let is_known = || state::with(|state| state.reaper.is_tracked(id)).ok_or_else(unhealthy);
+    // A module's call has a client too, of which the server must not be asked by id: see `info`.
+    if !is_known()? {
+        look_if_due(ctx, now, id, b"");
+    }
+    if !is_known()? {
+        return Err(NOBODY.to_owned());
+    }
+    let info = info(id.0).ok_or(NOBODY)?;
     let name = text::name_of(ctx, id.0);
     let name = name.as_ref().map_or(&b""[..], |name| name.bytes());
-    look_if_due(ctx, now, id, name, info.is_tls());
+    look_if_due(ctx, now, id, name);
     if let Some(limit) = limit {
         state::with(|state| state.reaper.set_own_limit(id, limit));
         events::arm();
@@ -71,27 +79,22 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     Ok(())
 }
 
-/// The little that only a look tells, where it may be had. Whoever is not known has to be looked at, once.
-fn look_if_due(ctx: Context, now: Micros, id: ClientId, name: &[u8], tls: bool) {
-    let known = state::with(|state| state.reaper.is_tracked(id)).unwrap_or(true);
-    let due = state::with(|state| state.reaper.kept.may_look(now, id, name)).unwrap_or(false);
-    if known && !due {
+/// The little that only a look tells, where it may be had. A connection that was not known (its event was missed)
+/// becomes so.
+fn look_if_due(ctx: Context, now: Micros, id: ClientId, name: &[u8]) {
+    let due = state::with(|state| state.reaper.kept.may_look(now, id, name));
+    if due != Some(true) {
         return;
     }
     let began = clock::worked_us();
     let reply = look::clients(ctx, &[id]);
     let line = reply.as_ref().and_then(|reply| info_line::parse(reply.text()?));
     let cost = clock::worked_us().saturating_sub(began);
-    state::with(|state| {
-        state.reaper.kept.spend(now, cost);
-        let Some(client) = line else {
-            return;
-        };
-        if !known {
-            state.reaper.found(now, &client, tls);
-        }
-        state.reaper.kept.keep(&client);
-    });
+    state::with(|state| state.reaper.kept.spend(now, cost));
+    if let Some(client) = line {
+        select::age_of(now, &client);
+        state::with(|state| state.reaper.kept.keep(&client));
+    }
 }
 
 fn parse(words: &[&[u8]]) -> Result<Option<Millis>, String> {

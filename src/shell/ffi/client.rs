@@ -8,7 +8,8 @@ use std::io::Write;
 /// A connection as it is now.
 pub struct ClientInfo(raw::RedisModuleClientInfo);
 
-/// `None` when there is no connection of this id.
+/// `None` when there is no connection of this id. Not for the id of a caller that may be a module: its call has a
+/// client without a connection, which Valkey 9 finds by its id while it runs, and crashes.
 pub fn info(id: u64) -> Option<ClientInfo> {
     let mut info = raw::RedisModuleClientInfo {
         version: u64::from(raw::REDISMODULE_CLIENTINFO_VERSION),
@@ -18,7 +19,7 @@ pub fn info(id: u64) -> Option<ClientInfo> {
         port: 0,
         db: 0,
     };
-    // SAFETY: `info` is a version 1 structure and says so.
+    // SAFETY: `info` is a version 1 structure and says so; whoever calls this vouches for the id.
     let found = api!(RedisModule_GetClientInfoById((&raw mut info).cast(), id)) == Some(OK);
     found.then_some(ClientInfo(info))
 }

@@ -99,11 +99,6 @@ pub fn caller(ctx: Context) -> u64 {
     api!(RedisModule_GetClientId(ctx.raw())).unwrap_or(0)
 }
 
-/// Whether there is a connection of this id.
-pub fn is_connected(id: u64) -> bool {
-    client::info(id).is_some()
-}
-
 /// Whether a connection is TLS, as the server knows it.
 pub fn is_tls(id: u64) -> bool {
     client::info(id).is_some_and(|info| info.is_tls())
