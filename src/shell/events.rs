@@ -15,13 +15,17 @@ const PAUSE_US: u64 = 2_000;
 pub struct Shell;
 
 impl Events for Shell {
-    fn connected(_ctx: Context, id: u64, tls: bool) {
+    fn connected(ctx: Context, id: u64, tls: bool) {
         let now = clock::now();
-        state::with(|state| {
+        let needs_cron = state::with(|state| {
             if let Some(at) = state.reaper.connected(now, ClientId(id), tls) {
                 state.pacemaker.arm_no_later_than(at);
             }
+            state.pacemaker.needs_cron()
         });
+        if needs_cron == Some(true) {
+            fall_back(ctx);
+        }
     }
 
     fn disconnected(_ctx: Context, id: u64) {
@@ -60,8 +64,8 @@ impl Events for Shell {
         close::carry_out(ctx, now, Depth::Outermost);
         state::with(|state| {
             state.pacemaker.heard_of_loop = true;
-            state.arm(now);
         });
+        arm_with(ctx, now);
     }
 
     /// Something is due: look after the next poll, which is to return at once. Inside a command or inside loading
@@ -87,7 +91,10 @@ impl Events for Shell {
                 wanted: state.reaper.next_wake(now).is_some_and(|at| at <= near),
             })
         });
-        if let (Some(ctx), Some(Some(call))) = (ffi::own_context(), called) {
+        let Some(ctx) = ffi::own_context() else {
+            return;
+        };
+        if let Some(Some(call)) = called {
             if call.is_nested(ctx) {
                 close::carry_out(ctx, now, Depth::Nested);
             } else {
@@ -95,7 +102,7 @@ impl Events for Shell {
                 housekeep(ctx, now);
             }
         }
-        state::with(|state| state.arm(now));
+        arm_with(ctx, now);
     }
 
     fn fault(text: &str) {
@@ -156,6 +163,25 @@ fn follow_loop(ctx: Context, call: &Call) {
 
 /// Settings or drains have changed: what comes next may come earlier.
 pub fn arm() {
-    let now: Micros = clock::now();
-    state::with(|state| state.arm(now));
+    if let Some(ctx) = ffi::own_context() {
+        arm_with(ctx, clock::now());
+    }
+}
+
+fn arm_with(ctx: Context, now: Micros) {
+    let needs_cron = state::with(|state| {
+        state.arm(now);
+        state.pacemaker.needs_cron()
+    });
+    if needs_cron == Some(true) {
+        fall_back(ctx);
+    }
+}
+
+/// The timer can't be had any more. Also inside a server event: to become a listener does no harm there.
+fn fall_back(ctx: Context) {
+    if event::subscribe_cron::<Shell>(ctx) {
+        state::with_any(|state| state.pacemaker.has_cron = true);
+        log::warning("the timer can be set no more: evictions come by the server's cron");
+    }
 }

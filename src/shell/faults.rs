@@ -2,7 +2,7 @@
 //! environment leaves out one of the precautions, to show what is lost without it.
 
 use crate::engine::reaper::Reaper;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static STRUCK: AtomicBool = AtomicBool::new(false);
 
@@ -35,6 +35,14 @@ pub fn inject(mut reaper: Reaper) -> Reaper {
 
 pub fn has_no_timer() -> bool {
     std::env::var("CONNAGE_TEST_FAULT").as_deref() == Ok("no-timer")
+}
+
+/// The kernel sets the timer a few times, and then no more.
+pub fn refuses_timer() -> bool {
+    const SOME: u32 = 4;
+    static SET: AtomicU32 = AtomicU32::new(0);
+    let asked = std::env::var("CONNAGE_TEST_FAULT").as_deref() == Ok("timer-refuses");
+    asked && SET.fetch_add(1, Ordering::Relaxed) >= SOME
 }
 
 /// A reload is to find no fault.

@@ -15,6 +15,9 @@ use std::os::raw::c_int;
 pub struct Pacemaker {
     fd: Option<c_int>,
     armed: Option<Micros>,
+    /// The kernel would not set the timer (a sandbox may forbid it): the server's cron has to take its place.
+    refused: bool,
+    pub has_cron: bool,
     pub follows_loop: bool,
     /// The loop has told of a round since the timer last went off. It does not while it runs inside itself: in a
     /// long script, or while loading.
@@ -22,14 +25,14 @@ pub struct Pacemaker {
 }
 
 impl Pacemaker {
-    /// `None` for want of descriptors.
+    /// `None` for want of descriptors, or where the kernel would not set it.
     pub fn start<E: event::Events>() -> Option<Self> {
         #[cfg(feature = "test-faults")]
         if super::faults::has_no_timer() {
             return None;
         }
         let fd = socket::timer()?;
-        if !event::watch::<E>(fd) {
+        if !set(fd, None) || !event::watch::<E>(fd) {
             socket::close(fd);
             return None;
         }
@@ -42,7 +45,7 @@ impl Pacemaker {
     /// To set the timer takes the kernel some 10 µs on a virtual machine, ten times what it takes to read the
     /// clock: never without need.
     pub fn arm(&mut self, at: Option<Micros>) {
-        let Some(fd) = self.fd else {
+        let Some(fd) = self.fd.filter(|_| !self.refused) else {
             return;
         };
         if self.armed == at {
@@ -54,9 +57,17 @@ impl Pacemaker {
         if is_due(self.armed) && is_due(at) {
             return;
         }
-        if socket::set_timer(fd, at.map(|at| at.since(now))) {
+        if set(fd, at.map(|at| at.since(now))) {
             self.armed = at;
+        } else {
+            self.silence();
+            self.refused = true;
         }
+    }
+
+    /// Nobody would wake us.
+    pub fn needs_cron(&self) -> bool {
+        self.refused && !self.has_cron
     }
 
     pub fn arm_no_later_than(&mut self, at: Micros) {
@@ -98,4 +109,12 @@ impl Pacemaker {
         }
         self.armed = None;
     }
+}
+
+fn set(fd: c_int, after_us: Option<u64>) -> bool {
+    #[cfg(feature = "test-faults")]
+    if super::faults::refuses_timer() {
+        return false;
+    }
+    socket::set_timer(fd, after_us)
 }

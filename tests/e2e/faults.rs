@@ -48,11 +48,22 @@ fn without_a_timer_the_servers_cron_does_the_work(on: &'static str) {
     if !faults_built() {
         return;
     }
-    let server = Setup::of(on).fault("no-timer").module("maxage 300").start();
-    let mut admin = server.admin();
-    let clients = server.clients(20);
-    wait_until("all gone", || figure(&mut admin, "evicted_connections") >= 20);
-    assert_eq!(figure(&mut admin, "wakeups"), 0);
-    assert!(server.log().contains("no timer"), "the log tells");
-    drop(clients);
+    for (fault, told) in [
+        ("no-timer", "no timer can be had"),
+        ("timer-refuses", "the timer can be set no more"),
+    ] {
+        let server = Setup::of(on).fault(fault).module("maxage 300").start();
+        let mut admin = server.admin();
+        let clients = server.clients(20);
+        wait_until("all gone", || figure(&mut admin, "evicted_connections") >= 20);
+        assert_eq!(server.log().matches(told).count(), 1, "the log tells, once");
+        // Not beside what is left of the timer.
+        let wakeups = figure(&mut admin, "wakeups");
+        let late = server.clients(20);
+        wait_until("all gone", || figure(&mut admin, "evicted_connections") >= 40);
+        assert_eq!(figure(&mut admin, "wakeups"), wakeups, "{fault}");
+        assert_eq!(figure(&mut admin, "healthy"), 1);
+        admin.ok("MODULE UNLOAD connage");
+        drop((clients, late));
+    }
 }
