@@ -1,10 +1,12 @@
 //! Journal: the last evictions, for CONNAGE.LOG.
 //!
-//! A ring of bounded length whose entries own what they tell: the connection is gone when an
-//! operator asks. Must not decide anything.
+//! Of bounded length; entries own what they tell, cut where a client made it long: the connection is gone when
+//! an operator asks. Anybody may give itself a limit as often as it likes: what is evicted by such a limit takes
+//! the room that the others leave, and never pushes one of them out. Must not decide anything.
 
 use super::client::{Client, ClientId, ClientType};
 use super::time::Millis;
+use super::word;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -91,7 +93,9 @@ pub struct Circumstances {
 /// The last evictions, newest first when read.
 #[derive(Debug, Default)]
 pub struct Journal {
-    entries: VecDeque<Entry>,
+    others: VecDeque<Entry>,
+    /// Evicted by limits of their own.
+    own: VecDeque<Entry>,
     max_len: usize,
     next_seq: u64,
 }
@@ -99,7 +103,8 @@ pub struct Journal {
 impl Journal {
     pub fn new(max_len: u32) -> Self {
         Journal {
-            entries: VecDeque::new(),
+            others: VecDeque::new(),
+            own: VecDeque::new(),
             max_len: max_len as usize,
             next_seq: 0,
         }
@@ -108,29 +113,39 @@ impl Journal {
     /// Shortens at once; the oldest go.
     pub fn set_max_len(&mut self, max_len: u32) {
         self.max_len = max_len as usize;
-        while self.entries.len() > self.max_len {
-            self.entries.pop_front();
+        while self.len() > self.max_len {
+            self.drop_oldest();
         }
-        self.entries.shrink_to(self.max_len);
+        self.others.shrink_to(self.max_len);
+        self.own.shrink_to(self.max_len);
+    }
+
+    fn drop_oldest(&mut self) {
+        if self.own.pop_front().is_none() {
+            self.others.pop_front();
+        }
     }
 
     pub fn add(&mut self, client: &Client, what: Circumstances) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        if self.max_len == 0 {
+        let is_own = what.reason == Reason::Own;
+        if is_own && self.others.len() >= self.max_len || self.max_len == 0 {
             return;
         }
-        if self.entries.len() >= self.max_len {
-            self.entries.pop_front();
+        if self.len() >= self.max_len {
+            self.drop_oldest();
         }
-        self.entries.push_back(Entry {
+        let kept = |text| word::cut(text).concat();
+        let ring = if is_own { &mut self.own } else { &mut self.others };
+        ring.push_back(Entry {
             seq,
             time_ms: what.time_ms,
             id: client.id,
-            addr: client.addr.to_vec(),
-            laddr: client.laddr.to_vec(),
-            user: client.user.to_vec(),
-            name: client.name.to_vec(),
+            addr: kept(client.addr),
+            laddr: kept(client.laddr),
+            user: kept(client.user),
+            name: kept(client.name),
             client_type: client.client_type(),
             age: what.age,
             limit: what.limit,
@@ -141,31 +156,39 @@ impl Journal {
     }
 
     /// Newest first, as SLOWLOG GET.
-    pub fn newest(&self) -> impl ExactSizeIterator<Item = &Entry> {
-        self.entries.iter().rev()
+    pub fn newest(&self) -> impl Iterator<Item = &Entry> {
+        let (mut others, mut own) = (
+            self.others.iter().rev().peekable(),
+            self.own.iter().rev().peekable(),
+        );
+        std::iter::from_fn(move || match (others.peek(), own.peek()) {
+            (Some(other), Some(mine)) if mine.seq > other.seq => own.next(),
+            (Some(_), _) => others.next(),
+            (None, _) => own.next(),
+        })
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.others.len() + self.own.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Empties it; numbers go on, as SLOWLOG's ids do.
     pub fn reset(&mut self) {
-        self.entries.clear();
+        self.others.clear();
+        self.own.clear();
     }
 
     /// About how much memory it holds, in bytes.
     pub fn memory(&self) -> usize {
         let text: usize = self
-            .entries
-            .iter()
+            .newest()
             .map(|e| e.addr.len() + e.laddr.len() + e.user.len() + e.name.len())
             .sum();
-        self.entries.capacity() * size_of::<Entry>() + text
+        (self.others.capacity() + self.own.capacity()) * size_of::<Entry>() + text
     }
 }
 
@@ -175,6 +198,10 @@ mod tests {
     use crate::engine::info_line;
 
     fn add(journal: &mut Journal, id: u64) {
+        add_for(journal, id, Reason::Rule("ci".into()));
+    }
+
+    fn add_for(journal: &mut Journal, id: u64, reason: Reason) {
         let line = format!("id={id} addr=1.2.3.4:5 name=n user=u flags=P");
         let client = info_line::parse(line.as_bytes()).unwrap();
         journal.add(
@@ -183,7 +210,7 @@ mod tests {
                 time_ms: id,
                 age: Millis(id),
                 limit: Millis(1),
-                reason: Reason::Rule("ci".into()),
+                reason,
                 how: How::Quiet,
                 waited: Millis(0),
             },
@@ -210,6 +237,43 @@ mod tests {
             (entry.client_type, entry.user.as_slice()),
             (ClientType::Pubsub, &b"u"[..])
         );
+    }
+
+    #[test]
+    fn evictions_by_limits_of_their_own_take_the_room_that_others_leave() {
+        let mut journal = Journal::new(4);
+        add(&mut journal, 1);
+        (2..=9).for_each(|id| add_for(&mut journal, id, Reason::Own));
+        assert_eq!(ids(&journal), [9, 8, 7, 1]);
+        add(&mut journal, 10);
+        add_for(&mut journal, 11, Reason::Own);
+        assert_eq!(ids(&journal), [11, 10, 9, 1]);
+        (12..=13).for_each(|id| add(&mut journal, id));
+        (14..=99).for_each(|id| add_for(&mut journal, id, Reason::Own));
+        assert_eq!(ids(&journal), [13, 12, 10, 1]);
+        add(&mut journal, 100);
+        assert_eq!(ids(&journal), [100, 13, 12, 10]);
+        journal.set_max_len(0);
+        add_for(&mut journal, 101, Reason::Own);
+        assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn what_a_client_made_long_is_cut() {
+        let mut journal = Journal::new(2);
+        let line = format!("id=1 addr=1.2.3.4:5 name={}", "n".repeat(1 << 20));
+        let client = info_line::parse(line.as_bytes()).unwrap();
+        let what = Circumstances {
+            time_ms: 1,
+            age: Millis(1),
+            limit: Millis(1),
+            reason: Reason::Maxage,
+            how: How::Quiet,
+            waited: Millis(0),
+        };
+        journal.add(&client, what);
+        assert!(journal.memory() < 2_048, "{}", journal.memory());
+        assert!(journal.newest().next().unwrap().name.ends_with(b"n..."));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub enum State {
     Ready,
     /// The same, but it was busy when last looked at.
     Again,
+    /// Past a limit of its own and waiting for the share of those; `at` is when one of the operator's is due.
+    Own,
     /// Older than the strictest limit, but nothing that it is now lets age evict it.
     Parked,
     /// Past its limit or killed, and waited for.
@@ -41,6 +43,7 @@ impl State {
             State::Scheduled | State::Parked => Queue::Limits,
             State::Ready => Queue::Due,
             State::Again => Queue::Again,
+            State::Own => return Some((Queue::Own, at)),
             State::Draining => Queue::Looks,
             State::Young | State::Looking | State::Rechecking | State::Closing => return None,
         };

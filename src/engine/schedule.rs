@@ -23,6 +23,8 @@ pub enum Queue {
     Due,
     /// The same in between, busy when they were last looked at: only when nobody is in front.
     Again,
+    /// Their turn, past a limit that they gave themselves; the place is when one of the operator's would be.
+    Own,
     /// The next look at those that were busy, or the start that a command gave them.
     Looks,
 }
@@ -36,6 +38,7 @@ pub struct Schedule {
     limits: BTreeSet<(Micros, ClientId)>,
     due: BTreeSet<(Micros, ClientId)>,
     again: BTreeSet<(Micros, ClientId)>,
+    own: BTreeSet<(Micros, ClientId)>,
     looks: BTreeSet<(Micros, ClientId)>,
 }
 
@@ -46,6 +49,7 @@ impl Schedule {
             Queue::Limits => &self.limits,
             Queue::Due => &self.due,
             Queue::Again => &self.again,
+            Queue::Own => &self.own,
             Queue::Looks => &self.looks,
         }
     }
@@ -55,6 +59,7 @@ impl Schedule {
             Queue::Limits => &mut self.limits,
             Queue::Due => &mut self.due,
             Queue::Again => &mut self.again,
+            Queue::Own => &mut self.own,
             Queue::Looks => &mut self.looks,
         }
     }
@@ -84,7 +89,10 @@ impl Schedule {
 
     /// How many stand in all queues together.
     pub fn count(&self) -> usize {
-        self.limits.len() + self.due.len() + self.again.len() + self.looks.len()
+        [&self.limits, &self.due, &self.again, &self.own, &self.looks]
+            .iter()
+            .map(|queue| queue.len())
+            .sum()
     }
 
     /// About how much memory it holds, in bytes: nodes of B-trees are two thirds full, or less where moments

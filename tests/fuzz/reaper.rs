@@ -69,7 +69,7 @@ pub fn life(inputs: &mut Inputs) {
                 };
                 reaper.kill(now, &[id], &order);
             }
-            6 => reaper.set_own_limit(id, Millis(inputs.number())),
+            6 => reaper.set_own_limit(now, id, Millis(inputs.number())),
             7 => {
                 reaper.cancel();
             }

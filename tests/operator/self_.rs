@@ -254,3 +254,30 @@ fn it_answers_inside_of_multi(on: &'static str) {
     assert_eq!(replies.list()[1], Value::Int(2));
     conn.ends();
 }
+
+on_servers!(
+    FIVE,
+    beside,
+    limits_that_clients_give_themselves_take_nothing_of_rate_nor_of_the_log
+);
+fn limits_that_clients_give_themselves_take_nothing_of_rate_nor_of_the_log(on: &'static str) {
+    let server = Setup::of(on).module("rate 10 log-max-len 2").start();
+    let mut admin = server.admin();
+    let mut named = server.client();
+    let id = named.id();
+    // One after the other they go, for seconds.
+    let mut churn = server.clients(60);
+    for conn in &mut churn {
+        conn.ok("CONNAGE.SELF MAXAGE 1");
+    }
+    assert_eq!(admin.ok(&format!("CONNAGE.KILL ID {id}")).int(), 1);
+    named.ends();
+    let waiting = figure(&mut admin, "backlog_connections");
+    assert!(waiting > 0, "it did not wait for those that came before it");
+    let gone = figure(&mut admin, "evicted_connections");
+    wait_until("more of them to go than the log keeps", || {
+        figure(&mut admin, "evicted_connections") >= gone + 4
+    });
+    let reasons: Vec<String> = log(&mut admin).iter().map(|row| row.text("reason")).collect();
+    assert_eq!(reasons, ["self", "command"]);
+}

@@ -5,7 +5,7 @@ use crate::engine::client::{Client, ClientId};
 use crate::engine::jitter;
 use crate::engine::journal::Reason;
 use crate::engine::reach::Reach;
-use crate::engine::registry::Entry;
+use crate::engine::registry::{Entry, State};
 use crate::engine::time::{Micros, Millis};
 
 /// What holds for one connection: the limit with its jitter, 0 for none.
@@ -18,12 +18,17 @@ pub struct Held {
     pub rule: Option<String>,
     /// Nothing about its age can evict what it is now.
     pub exempt: bool,
+    /// The limit that the settings give it, whether or not it is the one that holds.
+    by_settings: Millis,
+    /// Since when the limit has held.
+    pub since: Micros,
 }
 
 /// The limit that a connection asked for itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own {
     limit: Millis,
+    since: Micros,
     /// It was seen to have a name.
     named: bool,
 }
@@ -31,6 +36,13 @@ pub(super) struct Own {
 impl Reaper {
     /// A lower bound on the moment at which age may evict `id`, exact where there are no rules.
     pub(super) fn earliest(&self, id: ClientId) -> Micros {
+        let own = self.own.get(&id).zip(self.registry.get(id));
+        let own = own.map_or(Micros::NEVER, |(own, entry)| entry.birth.plus(own.limit));
+        own.min(self.earliest_by_settings(id))
+    }
+
+    /// The same without the limit that it gave itself.
+    pub(super) fn earliest_by_settings(&self, id: ClientId) -> Micros {
         let Some(entry) = self.registry.get(id) else {
             return Micros::NEVER;
         };
@@ -38,11 +50,7 @@ impl Reaper {
             .limits
             .iter()
             .map(|(maxage, jitter)| jitter::limit(self.seed, id, *maxage, *jitter));
-        let own = self.own.get(&id).map(|own| own.limit);
-        drawn
-            .chain(own)
-            .min()
-            .map_or(Micros::NEVER, |limit| entry.birth.plus(limit))
+        drawn.min().map_or(Micros::NEVER, |limit| entry.birth.plus(limit))
     }
 
     /// What holds for `client` as it is now.
@@ -56,11 +64,14 @@ impl Reaper {
             reason: label(limit.decided_by).map_or(Reason::Maxage, |label| Reason::Rule(label.to_owned())),
             rule: label(limit.rule).map(str::to_owned),
             exempt: !limit.holds || !Reach::AGE.allows(client),
+            by_settings: limit.age,
+            since: self.limits_since,
         };
-        if let Some(own) = self.own.get(&client.id).map(|own| own.limit) {
-            if held.limit.0 == 0 || own < held.limit {
-                held.limit = own;
+        if let Some(own) = self.own.get(&client.id) {
+            if held.limit.0 == 0 || own.limit < held.limit {
+                held.limit = own.limit;
                 held.reason = Reason::Own;
+                held.since = held.since.max(own.since);
             }
         }
         held
@@ -87,15 +98,31 @@ impl Reaper {
         }
     }
 
+    /// When what the settings say is due, whatever limit it gave itself.
+    pub(super) fn due_by_settings(&self, entry: &Entry, held: &Held) -> Micros {
+        let by_settings = Held {
+            limit: held.by_settings,
+            ..held.clone()
+        };
+        self.age_due(entry, &by_settings)
+    }
+
     /// CONNAGE.SELF MAXAGE: a limit of its own for `id`, 0 takes it back.
-    pub fn set_own_limit(&mut self, id: ClientId, limit: Millis) {
+    pub fn set_own_limit(&mut self, now: Micros, id: ClientId, limit: Millis) {
         if limit.0 == 0 {
             self.own.remove(&id);
-        } else {
-            self.own.insert(id, Own { limit, named: false });
+        } else if self.registry.get(id).is_some() {
+            let own = Own {
+                limit,
+                since: now,
+                named: false,
+            };
+            self.own.insert(id, own);
         }
         if self.drains.get(id).is_none() {
             self.plan_anew(id);
+        } else if self.registry.state(id) == Some(State::Own) {
+            self.registry.plan(id, State::Draining, now);
         }
     }
 }
@@ -124,7 +151,7 @@ mod tests {
         for (seen, holds) in cases {
             let mut reaper = Reaper::new(Micros(0), 0, Settings::default());
             reaper.connected(Micros(0), ClientId(1), false);
-            reaper.set_own_limit(ClientId(1), Millis(700));
+            reaper.set_own_limit(Micros(0), ClientId(1), Millis(700));
             let mut limit = Millis(0);
             for seen in seen {
                 let line = format!("id=1 flags=N {seen}");

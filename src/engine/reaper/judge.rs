@@ -18,6 +18,17 @@ const LONG: u64 = 16 * 1_024;
 /// that does not read may never.
 const MOMENT_OFF_KEYS: Millis = Millis(1_000);
 
+/// Of what an eviction takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// Of `rate`.
+    Rate,
+    /// Of as many again: nothing but a limit that the connection gave itself is due.
+    Own,
+    /// Of nothing: OVER has a rate of its own, and who was taken off its keys has spent its share.
+    Paid,
+}
+
 /// A connection that is to be closed now, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
@@ -30,8 +41,7 @@ pub struct Closing {
     pub age: Millis,
     pub waited: Millis,
     by_command: bool,
-    /// `rate` has nothing to say: OVER has one of its own, and who was taken off its keys has spent its share.
-    paid: bool,
+    share: Share,
     /// It waits for data: to be taken off its keys first. Between the flag and the end of a client, what
     /// another one pushes would still be popped for it, and be lost.
     pub off_keys: bool,
@@ -134,9 +144,13 @@ impl Reaper {
         let due = if by_command {
             command_due
         } else {
-            age_due.max(self.limits_since)
+            age_due.max(held.since)
         };
-        let was_planned = first_look && !by_command && (entry.at() == age_due || entry.at() == due);
+        let due_by_settings = self.due_by_settings(&entry, &held);
+        let is_own = !by_command && due_by_settings > now;
+        let moments = [age_due, due, due_by_settings, self.earliest_by_settings(id)];
+        let planned = if is_own { &moments[..] } else { &moments[..2] };
+        let was_planned = first_look && !by_command && planned.contains(&entry.at());
         if was_planned {
             drain.quiet_since = Some(due);
         }
@@ -190,21 +204,38 @@ impl Reaper {
             return None;
         };
         let paced = by_command && drain.command.is_some_and(|command| command.paced);
-        let paid = paced || drain.off_keys.is_some();
-        let is_held = !paid && self.may_close == 0;
+        let share = if paced || drain.off_keys.is_some() {
+            Share::Paid
+        } else if is_own {
+            Share::Own
+        } else {
+            Share::Rate
+        };
+        let is_held = self.left_of(share) == Some(0);
         // Where a look is for many at once, those whose lines will last take turns.
         let waits = is_held || self.closings >= BATCH;
         if waits && (how == How::Quiet && self.prefetch.keep(now, seen) || is_held) {
-            self.queue(id, drain.due_since.unwrap_or(now));
+            if share == Share::Own {
+                self.registry.plan(id, State::Own, due_by_settings);
+            } else {
+                self.queue(id, drain.due_since.unwrap_or(now));
+            }
             return None;
         }
-        if !paid {
-            self.may_close -= 1;
+        match share {
+            Share::Rate => self.may_close = self.may_close.saturating_sub(1),
+            Share::Own => self.own_may_close = self.own_may_close.saturating_sub(1),
+            Share::Paid => {}
         }
         self.closings += 1;
         let due_since = drain.due_since.unwrap_or(now);
         let quiet_since = drain.quiet_since.filter(|_| how == How::Quiet);
-        let lag_us = quiet_since.map(|since| now.since(since.max(self.rate_held_until)));
+        let held_until = if is_own {
+            self.own_rate_held_until
+        } else {
+            self.rate_held_until
+        };
+        let lag_us = quiet_since.map(|since| now.since(since.max(held_until)));
         if only_off_keys {
             drain.off_keys = Some(now);
             self.drain(id, drain, now);
@@ -221,7 +252,7 @@ impl Reaper {
             age: Millis(now.since(entry.birth) / 1_000),
             waited: Millis(now.since(due_since) / 1_000),
             by_command,
-            paid,
+            share,
             off_keys: client.waits_for_data(),
             lag_us,
             drain: Drain { end, ..drain },
@@ -309,7 +340,7 @@ impl Reaper {
                 limit: held.limit,
                 reason: held.reason.clone(),
                 how: How::DryRun,
-                waited: Millis(now.since(due.max(self.limits_since)) / 1_000),
+                waited: Millis(now.since(due.max(held.since)) / 1_000),
             },
         );
     }
@@ -329,16 +360,29 @@ impl Reaper {
 
     /// [`Manner::OnlyOffKeys`] was done: to be closed at one of the next looks, whatever `rate` says then.
     pub fn taken_off_keys(&mut self, now: Micros, closing: &Closing) {
-        if !closing.paid {
-            self.rate.spend(now);
+        self.spend(now, closing.share);
+    }
+
+    /// How many may still go in this round; `None`: as many as like.
+    fn left_of(&self, share: Share) -> Option<usize> {
+        match share {
+            Share::Rate => Some(self.may_close),
+            Share::Own => Some(self.own_may_close),
+            Share::Paid => None,
+        }
+    }
+
+    fn spend(&mut self, now: Micros, share: Share) {
+        match share {
+            Share::Rate => self.rate.spend(now),
+            Share::Own => self.own_rate.spend(now),
+            Share::Paid => {}
         }
     }
 
     /// The server has taken `closing` over.
     pub fn closed(&mut self, now: Micros, client: &Client, closing: &Closing, wall_ms: u64) {
-        if !closing.paid {
-            self.rate.spend(now);
-        }
+        self.spend(now, closing.share);
         self.tally.count(closing.how, closing.by_command);
         if let Some(us) = closing.lag_us {
             self.tally.lag.record(us);

@@ -66,13 +66,18 @@ pub struct Reaper {
     /// Limits that connections asked for themselves.
     own: BTreeMap<ClientId, Own>,
     rate: Rate,
+    /// As many again may go by these, and no more: whoever gives itself a limit takes nothing of what the
+    /// operator's are entitled to.
+    own_rate: Rate,
     /// How many `rate` lets go in the current round.
     may_close: usize,
+    own_may_close: usize,
     /// How many have been closed in it.
     closings: usize,
     prefetch: Prefetch,
     /// Until this moment `rate` held up whoever was due.
     rate_held_until: Micros,
+    own_rate_held_until: Micros,
     pace: Pace,
     recheck: Recheck,
     gauge: WatchGauge,
@@ -96,10 +101,13 @@ impl Reaper {
             drains: Drains::default(),
             own: BTreeMap::new(),
             rate: Rate::new(settings.rate),
+            own_rate: Rate::new(settings.rate),
             may_close: 0,
+            own_may_close: 0,
             closings: 0,
             prefetch: Prefetch::default(),
             rate_held_until: Micros(0),
+            own_rate_held_until: Micros(0),
             pace: Pace::default(),
             recheck: Recheck::default(),
             gauge: WatchGauge::default(),
@@ -191,6 +199,7 @@ impl Reaper {
         let old = std::mem::replace(&mut self.settings, settings);
         if old.rate != self.settings.rate {
             self.rate.set(self.settings.rate);
+            self.own_rate.set(self.settings.rate);
         }
         if old.log_max_len != self.settings.log_max_len {
             self.journal.set_max_len(self.settings.log_max_len);

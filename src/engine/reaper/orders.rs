@@ -109,8 +109,7 @@ impl Reaper {
             cancelled += 1;
             drain.command_since = None;
             if drain.age_since.is_some() {
-                let next_look = self.registry.get(id).map_or(Micros::NEVER, |entry| entry.at());
-                self.drain(id, drain, next_look);
+                self.drains.put(id, drain);
             } else {
                 self.drains.remove(id);
                 self.plan_anew(id);

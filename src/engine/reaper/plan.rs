@@ -40,8 +40,8 @@ pub struct Plan {
     due: usize,
     /// How many of it are rechecked.
     rechecks: usize,
-    /// How many of it were busy when they were last looked at.
-    again: usize,
+    /// How many of it were busy when they were last looked at, or are past limits of their own.
+    waited: usize,
     /// Each by user and name only.
     pub identify: Vec<ClientId>,
 }
@@ -77,13 +77,15 @@ impl Reaper {
         let again = again.then(|| self.pace.next_spare(now));
         let rate = self.rate.next(now);
         let [backlog, again] = [backlog, again].map(|at| at.map(|at| at.max(rate)));
+        let own = schedule.queue(Queue::Own).first().map(|(at, _)| *at);
+        let own = own.map(|at| at.min(self.pace.next_spare(now).max(self.own_rate.next(now))));
         let recheck = self.is_recheck_wanted().then(|| {
             let (_, at) = self.recheck.next(self.identity_wanted());
             at.max(self.pace.next_spare(now))
         });
         // Not the least of those that are there: compiled, that compares what a `None` leaves unset before it
         // asks whether it is there, and valgrind takes it for a fault.
-        let next = [scheduled, young, looks, backlog, again, recheck]
+        let next = [scheduled, young, looks, backlog, again, own, recheck]
             .map(|at| at.unwrap_or(Micros::NEVER))
             .into_iter()
             .fold(Micros::NEVER, Micros::min);
@@ -121,10 +123,12 @@ impl Reaper {
         self.queue_the_due(now);
         self.closings = 0;
         self.may_close = self.rate.allowance(now) as usize;
+        self.own_may_close = self.own_rate.allowance(now) as usize;
         if self.pace.next_closing(now) <= now {
             self.take_paced_drains(now, &mut plan);
             self.take_backlog(now, &mut plan);
             if self.pace.next_spare(now) <= now {
+                self.take_own(now, &mut plan);
                 self.take_again(now, &mut plan);
                 self.take_rechecks(now, &mut plan);
             }
@@ -140,6 +144,10 @@ impl Reaper {
     fn note_whom_rate_holds(&mut self, now: Micros) {
         if self.is_backlogged() && self.rate.allowance(now) == 0 {
             self.rate_held_until = self.rate.next(now);
+        }
+        let own = self.registry.schedule().queue(Queue::Own);
+        if !own.is_empty() && self.own_rate.allowance(now) == 0 {
+            self.own_rate_held_until = self.own_rate.next(now);
         }
     }
 
@@ -165,10 +173,25 @@ impl Reaper {
 
     fn queue_the_due(&mut self, now: Micros) {
         for _ in 0..MOVES {
+            // A limit of its own never lets anybody live longer: once the operator's is due as well it waits with
+            // the others.
+            if let Some((at, id)) = self.registry.schedule().first_due(Queue::Own, now) {
+                self.queue(id, at);
+                continue;
+            }
             let Some((at, id)) = self.registry.schedule().first_due(Queue::Limits, now) else {
                 break;
             };
-            self.queue(id, at);
+            let by_settings = if self.own.contains_key(&id) {
+                self.earliest_by_settings(id)
+            } else {
+                at
+            };
+            if by_settings > now {
+                self.registry.plan(id, State::Own, by_settings);
+            } else {
+                self.queue(id, at);
+            }
         }
     }
 
@@ -242,19 +265,28 @@ impl Reaper {
         }
     }
 
-    /// Those that were busy: whoever is quiet must not wait for them, so they get what time is left.
-    fn take_again(&mut self, now: Micros, plan: &mut Plan) {
+    /// Those past a limit of their own, as many as their share lets go, and in the time that is left.
+    fn take_own(&mut self, now: Micros, plan: &mut Plan) {
         let room = self.pace.batch().saturating_sub(plan.look.len());
-        if self.may_close == 0 {
-            return;
-        }
-        let queue = self.registry.schedule().queue(Queue::Again).iter();
-        let those: Vec<(Micros, ClientId)> = queue.take(room).copied().collect();
+        self.take_from(Queue::Own, room.min(self.own_may_close), now, plan);
+    }
+
+    fn take_from(&mut self, queue: Queue, most: usize, now: Micros, plan: &mut Plan) {
+        let queue = self.registry.schedule().queue(queue).iter();
+        let those: Vec<(Micros, ClientId)> = queue.take(most).copied().collect();
         for (place, id) in those {
             self.prefetch.take(now, id);
             self.registry.plan(id, State::Looking, place);
             plan.look.push(id);
-            plan.again += 1;
+            plan.waited += 1;
+        }
+    }
+
+    /// Those that were busy: whoever is quiet must not wait for them, so they get what time is left.
+    fn take_again(&mut self, now: Micros, plan: &mut Plan) {
+        if self.may_close > 0 {
+            let room = self.pace.batch().saturating_sub(plan.look.len());
+            self.take_from(Queue::Again, room, now, plan);
         }
     }
 
@@ -429,7 +461,7 @@ impl Reaper {
         };
         let look = Look {
             ids: asked_for,
-            spare: plan.rechecks + plan.again,
+            spare: plan.rechecks + plan.waited,
             connections: self.registry.len(),
         };
         self.pace.spend(now, look, asked_us, other_us);
@@ -457,6 +489,7 @@ impl Reaper {
             };
             let at = entry.at();
             match state {
+                State::Looking if at > now => self.registry.plan(*id, State::Own, at),
                 State::Looking => self.queue(*id, at),
                 State::Rechecking if self.drains.get(*id).is_some() => {
                     self.registry.plan(*id, State::Draining, at);

@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::budget::{BATCH, BATCH_WHEN_DEAR};
 use crate::engine::info_line;
 use crate::engine::jitter;
-use crate::engine::journal::How;
+use crate::engine::journal::{How, Reason};
 use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::reach::Reach;
@@ -534,12 +534,16 @@ fn who_takes_a_limit_of_its_own_back_is_not_kept_among_those_asked_for() {
         world.pass(100);
         let others: Vec<u64> = (0..20).map(|_| world.connect(line, "u")).collect();
         for id in others.iter().chain([&first]) {
-            world.reaper.set_own_limit(ClientId(*id), Millis(1_000));
+            world
+                .reaper
+                .set_own_limit(us(world.now), ClientId(*id), Millis(1_000));
         }
         world.pass(950);
         assert_eq!((world.ids_gone(), world.reaper.prefetch.len()), (vec![first], 20));
         for id in &others {
-            world.reaper.set_own_limit(ClientId(*id), Millis(0));
+            world
+                .reaper
+                .set_own_limit(us(world.now), ClientId(*id), Millis(0));
         }
         assert_eq!(world.reaper.prefetch.len(), 0, "{line:?}");
         world.pass(5_000);
@@ -611,6 +615,60 @@ fn however_many_are_waited_for_the_quiet_go_at_their_limits_and_info_tells() {
         world.pass(20_000);
         assert_eq!(world.gone.len(), 4_100, "rate {rate}");
     }
+}
+
+#[test]
+fn limits_of_their_own_take_nothing_of_rate_nor_of_the_log_and_never_lengthen_a_life() {
+    let mut world = World::new(&[(Name::Maxage, "2s"), (Name::Rate, "100")]);
+    let (mut others, mut churn) = (BTreeSet::new(), Vec::new());
+    for tenth in 0..80 {
+        others.insert(world.connect(Is::Quiet, "u"));
+        for _ in 0..50 {
+            let id = world.connect(Is::Quiet, "u");
+            world.reaper.set_own_limit(us(world.now), ClientId(id), Millis(1));
+            churn.push(id);
+        }
+        world.pass(100);
+        if tenth >= 10 {
+            for id in churn.drain(..50) {
+                world.peers.remove(&id);
+                world.reaper.disconnected(ClientId(id));
+            }
+        }
+    }
+    let own = world.gone.iter().filter(|gone| gone.reason == "self").count();
+    assert!((700..=800).contains(&own), "as many as the others may: {own}");
+    for gone in world.gone.iter().filter(|gone| others.contains(&gone.id)) {
+        let late = gone.at - START - (gone.id - 1) / 51 * 100 - 2_000;
+        assert!(late <= 2, "{gone:?} is {late} ms late");
+    }
+    let logged = world
+        .reaper
+        .journal
+        .newest()
+        .filter(|entry| entry.reason == Reason::Maxage);
+    assert_eq!(logged.count(), world.gone.len() - own);
+    assert_eq!(world.reaper.tally.lag.count() as usize, world.gone.len());
+    assert!(
+        world.reaper.tally.lag.max() <= 30_000,
+        "{}",
+        world.reaper.tally.lag.max()
+    );
+    // Those that are left wait for their share, and no longer than the operator's limit says.
+    world.pass(2_000 + 600 * 10);
+    assert_eq!(world.peers.len(), 0);
+}
+
+#[test]
+fn a_limit_that_an_old_connection_gives_itself_counts_from_then_in_the_log() {
+    let mut world = World::new(&[]);
+    let id = ClientId(world.connect(Is::Quiet, "u"));
+    world.pass(3_600_000);
+    world.reaper.set_own_limit(us(world.now), id, Millis(1));
+    world.pass(10);
+    let entry = world.reaper.journal.newest().next().unwrap();
+    assert_eq!((entry.waited, &entry.reason), (Millis(0), &Reason::Own));
+    assert!(world.reaper.tally.lag.max() <= 1_000);
 }
 
 #[test]
@@ -976,7 +1034,7 @@ fn ten_thousand_rechecks_and_limits_given_over_and_over_make_nothing_grow() {
     for round in 0..10_000_u64 {
         let id = ClientId(1 + round % 40);
         let limit = [Millis(36_000_000), Millis(0)][round as usize % 7 / 6];
-        world.reaper.set_own_limit(id, limit);
+        world.reaper.set_own_limit(us(world.now), id, limit);
         world.pass(1_000);
         assert_eq!(world.reaper.registry.schedule().count(), 41, "round {round}");
     }
@@ -992,10 +1050,12 @@ fn one_that_gives_itself_a_limit_again_and_again_has_one_planned_moment() {
     let mut world = World::new(&[]);
     let id = ClientId(world.connect(Is::Quiet, "u"));
     for round in 0..10_000 {
-        world.reaper.set_own_limit(id, Millis(36_000_000 + round % 3));
+        world
+            .reaper
+            .set_own_limit(us(world.now), id, Millis(36_000_000 + round % 3));
         assert_eq!(world.reaper.registry.schedule().count(), 1);
     }
-    world.reaper.set_own_limit(id, Millis(0));
+    world.reaper.set_own_limit(us(world.now), id, Millis(0));
     assert_eq!(world.reaper.registry.schedule().count(), 0);
 }
 
@@ -1114,7 +1174,7 @@ proptest! {
                 },
                 Step::Own(which, limit) => if let Some(id) = pick(which) {
                     world.peers.get_mut(&id).unwrap().own = limit;
-                    world.reaper.set_own_limit(ClientId(id), Millis(limit));
+                    world.reaper.set_own_limit(us(world.now), ClientId(id), Millis(limit));
                 },
                 Step::Kill(which, grace, over) => if let Some(id) = pick(which) {
                     let over = (over > 0).then_some(Millis(over));

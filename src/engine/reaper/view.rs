@@ -1,7 +1,8 @@
 //! View: what LIST, SELF and INFO tell.
 
+use super::held::Own;
 use super::Reaper;
-use crate::engine::client::Client;
+use crate::engine::client::{Client, ClientId};
 use crate::engine::registry::State;
 use crate::engine::schedule::Queue;
 use crate::engine::time::{Micros, Millis};
@@ -37,7 +38,7 @@ impl Reaper {
         let due = self.age_due(entry, &held);
         let draining = match state {
             State::Draining | State::Closing => true,
-            State::Ready | State::Again => self.drains.get(client.id).is_some(),
+            State::Ready | State::Again | State::Own => self.drains.get(client.id).is_some(),
             _ => false,
         };
         let limited = due < Micros::NEVER;
@@ -61,7 +62,7 @@ impl Reaper {
     pub fn report(&self, now: Micros) -> Report {
         let schedule = self.registry.schedule();
         let scheduled = schedule.queue(Queue::Limits).first().map(|(at, _)| *at);
-        let backlog = schedule.queue(Queue::Due).len();
+        let backlog = schedule.queue(Queue::Due).len() + schedule.queue(Queue::Own).len();
         let young = self
             .registry
             .after(self.cursor)
@@ -91,7 +92,7 @@ impl Reaper {
             recheck_period_ms: self.recheck.period_ms(self.identity_wanted(), now),
             memory: self.registry.memory()
                 + self.drains.memory()
-                + self.own.len() * 32
+                + self.own.len() * 2 * size_of::<(ClientId, Own)>()
                 + self.prefetch.memory()
                 + self.kept.memory()
                 + self.journal.memory(),

@@ -51,7 +51,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let name = name.as_ref().map_or(&b""[..], |name| name.bytes());
     look_if_due(ctx, now, id, name);
     if let Some(limit) = limit {
-        state::with(|state| state.reaper.set_own_limit(id, limit));
+        state::with(|state| state.reaper.set_own_limit(now, id, limit));
         events::arm();
     }
     let user = text::user_of(ctx, id.0);
