@@ -195,7 +195,7 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
             Ok(())
         }
         Manner::DeafThenClose => {
-            state.gates.forget(id);
+            state.gates.open(id);
             state.linger.deafen(fd)?;
             if !state.reaper.is_tls(id) {
                 socket::shut_writing(fd);
