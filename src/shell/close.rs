@@ -91,8 +91,9 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
 fn is_verbose(ctx: Context, now: Micros) -> bool {
     let due = state::with(|state| state.summary.is_level_due(now)).unwrap_or(false);
     if due {
-        let level = look::setting(ctx, b"loglevel").unwrap_or_default();
-        let verbose = matches!(level.as_slice(), b"debug" | b"verbose");
+        // Where the server does not say (`rename-command`), it drops what is too much by itself.
+        let level = look::setting(ctx, b"loglevel");
+        let verbose = level.is_none_or(|level| matches!(level.as_slice(), b"debug" | b"verbose"));
         state::with(|state| state.summary.set_level(now, verbose));
     }
     state::with(|state| state.summary.is_verbose()).unwrap_or(false)

@@ -56,6 +56,25 @@ impl Store for Config {
     }
 }
 
+/// Sets all of these, or none, without CONFIG, which `rename-command` may have taken away. The server keeps no
+/// values of its own, and so has the new ones too.
+pub fn set(settings: &[(Name, &[u8])]) -> Result<(), String> {
+    for (at, (name, value)) in settings.iter().enumerate() {
+        let before = settings.get(..at).unwrap_or_default();
+        let index = Name::ALL.iter().position(|known| known == name);
+        let result = match index {
+            Some(index) if before.iter().all(|(other, _)| other != name) => Config::set(index, value),
+            _ => Err("given twice".to_owned()),
+        };
+        if let Err(error) = result {
+            state::with_any(|state| state.staged = None);
+            return Err(format!("{}: {error}", name.as_str()));
+        }
+    }
+    Config::apply();
+    Ok(())
+}
+
 /// Makes what was staged hold.
 pub fn commit() {
     let now = clock::now();

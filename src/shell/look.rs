@@ -2,10 +2,12 @@
 
 use super::clock;
 use super::ffi::call::{call, Reply};
+use super::ffi::server_info::ServerInfo;
 use super::ffi::{self, socket, text, Context};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::time::Millis;
+use std::ffi::CStr;
 
 /// The lines of these connections; those that are gone are left out. `None` when the server won't be
 /// asked now.
@@ -66,13 +68,9 @@ pub fn identity(ctx: Context, id: ClientId) -> Option<(text::Text, Option<text::
     Some((text::user_of(ctx, id.0)?, text::name_of(ctx, id.0)))
 }
 
-/// A number from a `name:number` line of an INFO section.
-pub fn info_number(ctx: Context, section: &[u8], field: &[u8]) -> Option<u64> {
-    let reply = call(ctx, c"INFO", &[section])?;
-    reply.text()?.split(|byte| *byte == b'\n').find_map(|line| {
-        let value = line.strip_prefix(field)?.strip_prefix(b":")?;
-        std::str::from_utf8(value).ok()?.trim().parse().ok()
-    })
+/// Whether the server has this command under this name, and not another (`rename-command`).
+pub fn has_command(ctx: Context, command: &CStr, args: &[&[u8]]) -> bool {
+    call(ctx, command, args).is_some_and(|reply| !reply.is_of_no_command())
 }
 
 /// A setting of the server's own.
@@ -82,5 +80,5 @@ pub fn setting(ctx: Context, name: &[u8]) -> Option<Vec<u8>> {
 
 /// The server's `maxclients`. Not by CONFIG, which may have another name.
 pub fn max_clients(ctx: Context) -> Option<u64> {
-    info_number(ctx, b"clients", b"maxclients")
+    ServerInfo::section(ctx, c"clients")?.number(c"maxclients")
 }

@@ -102,6 +102,7 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     }
     ffi::stay_out_of_the_way(ctx);
     ffi::make_own_context(ctx);
+    warn_of_missing_commands(ctx);
     let max_clients = look::max_clients(ctx);
     state::with(|state| state.linger.set_max_clients(max_clients));
     events::warn_of_no_room(clock::now());
@@ -124,6 +125,24 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     events::arm();
     ffi::ran::begin();
     Ok(())
+}
+
+/// `rename-command` may have taken away what some things are asked by.
+fn warn_of_missing_commands(ctx: Context) {
+    if !look::has_command(ctx, c"CONFIG", &[b"GET", b"loglevel"]) {
+        super::log::notice(
+            "the server has no CONFIG (rename-command): CONNAGE.CONFIG goes without it, but what it sets cannot be \
+             written to the configuration file",
+        );
+    }
+    if !look::has_command(ctx, c"ACL", &[b"WHOAMI"])
+        && ffi::server_version() >= unload::RECOMPUTES_RULES_SINCE
+    {
+        super::log::warning(
+            "the server has no ACL (rename-command): it can't be seen whether an ACL rule names a command of the \
+             module, so that MODULE UNLOAD will be refused",
+        );
+    }
 }
 
 fn install(defaults: &Settings) {

@@ -17,7 +17,7 @@ const SECOND_US: u64 = 1_000_000;
 /// As many are ended by one CLIENT KILL, where the server takes more than one id.
 const CHUNK: usize = 1_024;
 /// From here on a server works out all ACL rules again when a module has gone.
-const RECOMPUTES_RULES_SINCE: i32 = 0x0007_0200;
+pub const RECOMPUTES_RULES_SINCE: i32 = 0x0007_0200;
 
 /// Ends whoever points to our commands. Nobody can where MODULE LOADEX takes back what it has just loaded.
 ///

@@ -1,6 +1,7 @@
 //! Verify: trust the events, but compare now and then. Half-open TLS handshakes are connections without
 //! a CONNECTED event; an event that was missed would leave a connection without a limit.
 
+use super::ffi::server_info::ServerInfo;
 use super::ffi::{self, Context};
 use super::state::{self, State};
 use super::{clock, look};
@@ -40,9 +41,10 @@ pub fn run_if_due(ctx: Context, now: Micros) {
 
 /// Connections by the server's own count; replicas are counted apart there.
 fn count(ctx: Context) -> Option<u64> {
-    let clients = look::info_number(ctx, b"clients", b"connected_clients")?;
-    let replicas = look::info_number(ctx, b"replication", b"connected_slaves").unwrap_or(0);
-    Some(clients.saturating_add(replicas))
+    let clients = ServerInfo::section(ctx, c"clients")?.number(c"connected_clients")?;
+    let replication = ServerInfo::section(ctx, c"replication");
+    let replicas = replication.and_then(|info| info.number(c"connected_slaves"));
+    Some(clients.saturating_add(replicas.unwrap_or(0)))
 }
 
 /// Makes the registry agree with CLIENT LIST; `false` when the server would not tell.

@@ -26,6 +26,7 @@ mod load_unload;
 mod nested;
 mod nothing_lost;
 mod rate;
+mod renamed;
 mod settings;
 mod sockets;
 mod spared;

@@ -71,6 +71,7 @@ impl Command for Set {
             return ctx.reply_wrong_arity();
         }
         let mut words: Vec<Vec<u8>> = vec![b"SET".to_vec()];
+        let mut settings = Vec::new();
         for pair in pairs.chunks(2) {
             let [name, value] = pair else {
                 continue;
@@ -79,12 +80,17 @@ impl Command for Set {
                 let error = format!("ERR {} is not a setting: give {}", shown(name), Name::list());
                 return ctx.reply_error(&error);
             };
+            settings.push((name, *value));
             words.push([PREFIX, name.as_str().as_bytes()].concat());
             words.push(value.to_vec());
         }
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         match call(ctx, c"CONFIG", &words) {
             None => ctx.reply_error("ERR the server would not set it now"),
+            Some(reply) if reply.is_of_no_command() => match config::set(&settings) {
+                Ok(()) => ctx.reply_ok(),
+                Err(error) => ctx.reply_error(&format!("ERR {error}")),
+            },
             Some(reply) => match reply.error() {
                 Some(error) => ctx.reply_error(&String::from_utf8_lossy(error)),
                 None => {

@@ -39,7 +39,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<usize, String> {
         }
         KillRequest::Close(kill) => kill,
     };
-    select::refuse_unknown_users(ctx, &kill.filter)?;
+    select::refuse_unknown_users(&kill.filter)?;
     let enabled = state::with(|state| state.reaper.settings().enabled).ok_or_else(unhealthy)?;
     if !enabled && !kill.dry_run {
         return Err("ERR connage is off, nothing would be closed: CONFIG SET connage.enabled yes".to_owned());

@@ -127,7 +127,7 @@ impl Table {
 fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let request = ListRequest::parse(words).map_err(|error| format!("ERR {error}"))?;
     let filter = &request.filter;
-    select::refuse_unknown_users(ctx, filter)?;
+    select::refuse_unknown_users(filter)?;
     let now = clock::now();
     let among = match (filter.is_empty(), request.limit) {
         (true, Some(limit)) => Among::These(oldest(limit)),

@@ -49,8 +49,9 @@ impl Counterpart {
             Counterpart::ConfigSet => try_as_caller(ctx, c"CONFIG", &[b"SET", b"?", b"", b"?"]),
             Counterpart::ConfigResetStat => {
                 let known = user_of(ctx, ffi::caller(ctx)).is_some();
-                if !known && Counterpart::ConfigGet.rights(ctx) == Rights::NoUser {
-                    Rights::NoUser
+                let to_get = Counterpart::ConfigGet.rights(ctx);
+                if to_get == Rights::NoCommand || !known && to_get == Rights::NoUser {
+                    to_get
                 } else if command::may_by_name(ctx, RESETSTAT) {
                     Rights::Granted
                 } else {
@@ -63,7 +64,17 @@ impl Counterpart {
 
 /// Whether the caller may; it is told if not.
 fn is_permitted(ctx: Context, counterpart: Counterpart) -> bool {
-    if command::has_categories() || counterpart.rights(ctx) != Rights::Denied {
+    if command::has_categories() {
+        return true;
+    }
+    let mut counterpart = counterpart;
+    let mut rights = counterpart.rights(ctx);
+    if rights == Rights::NoCommand {
+        // Of CONFIG, which `rename-command` may have taken away; CLIENT is there, or the module is not.
+        counterpart = Counterpart::ClientKill;
+        rights = counterpart.rights(ctx);
+    }
+    if matches!(rights, Rights::Granted | Rights::NoUser) {
         return true;
     }
     ctx.reply_error(&format!(

@@ -7,8 +7,8 @@ use crate::engine::info_line;
 use crate::engine::request::master_refused;
 use crate::engine::time::{Micros, Millis};
 use crate::engine::word::shown;
-use crate::shell::ffi::call::call;
 use crate::shell::ffi::client::info;
+use crate::shell::ffi::command;
 use crate::shell::ffi::{self, Context};
 use crate::shell::{look, state};
 
@@ -141,12 +141,8 @@ pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
 ///
 /// # Errors
 /// The filter names such a user.
-pub fn refuse_unknown_users(ctx: Context, filter: &Filter) -> Result<(), String> {
-    let is_there = |user: &[u8]| {
-        let reply = call(ctx, c"ACL", &[b"GETUSER", user]);
-        reply.is_some_and(|reply| reply.element(0).is_some())
-    };
-    match filter.users().find(|user| !is_there(user)) {
+pub fn refuse_unknown_users(filter: &Filter) -> Result<(), String> {
+    match filter.users().find(|user| !command::is_user(user)) {
         Some(user) => Err(format!(
             "ERR USER: there is no user {}: ACL LIST names them",
             shown(user)

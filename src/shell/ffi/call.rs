@@ -68,6 +68,13 @@ impl Reply {
         self.borrow(start, len)
     }
 
+    /// Whether it says that there is no such command.
+    pub fn is_of_no_command(&self) -> bool {
+        const WORDS: &[u8] = b"unknown command";
+        let says = |error: &[u8]| error.windows(WORDS.len()).any(|window| window == WORDS);
+        self.error().is_some_and(says)
+    }
+
     /// Element `index` of an array.
     pub fn element(&self, index: usize) -> Option<Vec<u8>> {
         // SAFETY: a valid reply; out of range gives null. An element belongs to its array.

@@ -216,6 +216,8 @@ fn describe(command: *mut raw::RedisModuleCommand, spec: &Spec) -> bool {
 pub enum Rights {
     Granted,
     Denied,
+    /// The server has no such command, or under another name.
+    NoCommand,
     /// It has no user whose rights could be asked for: it is the server (the link to the master, an AOF
     /// that is loaded) or a module on its own account.
     NoUser,
@@ -232,7 +234,7 @@ pub fn try_as_caller(ctx: Context, command: &CStr, args: &[&[u8]]) -> Rights {
     match reply.error() {
         Some(error) if contains(error, b"cannot run as user") => Rights::NoUser,
         Some(error) if contains(error, b"acl verification failed") => Rights::Denied,
-        Some(error) if contains(error, b"unknown command") => Rights::Denied,
+        Some(_) if reply.is_of_no_command() => Rights::NoCommand,
         _ => Rights::Granted,
     }
 }
@@ -250,6 +252,20 @@ pub fn may_by_name(ctx: Context, words: &[&[u8]]) -> bool {
         return false;
     };
     has_right(&name, words)
+}
+
+/// Whether the server has a user of this name.
+pub fn is_user(name: &[u8]) -> bool {
+    Text::new(name).is_some_and(|name| {
+        // SAFETY: a valid string; the result is ours.
+        let user = api!(RedisModule_GetModuleUserFromUserName(name.raw())).unwrap_or(std::ptr::null_mut());
+        if user.is_null() {
+            return false;
+        }
+        // SAFETY: made above, and freed once.
+        let _ = api!(RedisModule_FreeModuleUser(user));
+        true
+    })
 }
 
 /// Whether the user of this name may run a command of the server's own.

@@ -3,6 +3,7 @@
 use super::{api, Context};
 use redis_module::raw;
 use std::ffi::CStr;
+use std::os::raw::c_int;
 
 /// A section of INFO.
 pub struct ServerInfo(*mut raw::RedisModuleServerInfoData);
@@ -19,6 +20,18 @@ impl ServerInfo {
         // SAFETY: a constant C string. No automatic memory is on, so that the result is ours.
         let data = api!(RedisModule_GetServerInfo(ctx.raw(), name.as_ptr()))?;
         (!data.is_null()).then(|| ServerInfo(data))
+    }
+
+    /// A field that is a number.
+    pub fn number(&self, field: &CStr) -> Option<u64> {
+        let mut failed: c_int = 0;
+        // SAFETY: what `section` made, a C string, and a place for the error.
+        let value = api!(RedisModule_ServerInfoGetFieldUnsigned(
+            self.0,
+            field.as_ptr(),
+            &raw mut failed
+        ))?;
+        (failed == 0).then_some(value)
     }
 
     /// A field as it stands there.
