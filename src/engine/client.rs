@@ -121,6 +121,8 @@ pub struct Client<'a> {
     pub user: &'a [u8],
     /// The protocol: 2 or 3; 0 when the server does not say.
     pub resp: u8,
+    /// Bytes that the server has read from it; `None` when it does not say (before Redis 8 and Valkey 8).
+    pub net_in: Option<u64>,
     /// What the client says its library is called (CLIENT SETINFO, Redis 7.2 and later).
     pub lib_name: &'a [u8],
     pub lib_ver: &'a [u8],
@@ -209,6 +211,7 @@ impl Client<'_> {
             cmd: b"",
             user: b"",
             resp: 0,
+            net_in: None,
             lib_name: b"",
             lib_ver: b"",
         }
@@ -275,6 +278,12 @@ impl Client<'_> {
     pub fn in_multi(&self) -> bool {
         // Valkey 8.1 goes on printing `multi=0` after EXEC.
         self.has_flag(flag::MULTI) || self.multi.is_some_and(|queued| queued > 0)
+    }
+
+    /// Whether its last command only says how the next one is to be taken, and means nothing without it.
+    #[must_use]
+    pub fn awaits_its_next(&self) -> bool {
+        matches!(self.cmd, b"asking" | b"client|caching")
     }
 
     /// Whether the server is closing it already, before the next poll.

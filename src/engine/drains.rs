@@ -5,6 +5,7 @@
 
 use super::client::ClientId;
 use super::reach::Reach;
+use super::silence::Heard;
 use super::time::{Micros, Millis};
 use std::collections::BTreeMap;
 
@@ -35,12 +36,18 @@ pub struct Drain {
     pub end: Micros,
     /// When it was taken off the keys for which it waited, to be closed once it has its answer.
     pub off_keys: Option<Micros>,
+    /// When it was last heard, where the kernel does not tell.
+    pub heard: Option<Heard>,
+    /// For how long it had to be silent at the last look.
+    pub silence_us: u64,
     /// What was under way at the last look passes by itself.
     pub passes: bool,
     /// A gate before its input may make it quiet: TCP, and no half of a long command or reply.
     pub gateable: bool,
     /// Not before this moment.
-    pub next_gate: Micros,
+    pub gates_from: Micros,
+    /// When one was last shut.
+    pub gate: Option<Micros>,
     /// Its descriptor, as the last look told; -1 before.
     pub fd: i32,
     /// It has refused to linger.
@@ -57,12 +64,29 @@ impl Default for Drain {
             quiet_since: None,
             end: Micros::NEVER,
             off_keys: None,
+            heard: None,
+            silence_us: 0,
             passes: false,
             gateable: false,
-            next_gate: Micros(0),
+            gates_from: Micros::NEVER,
+            gate: None,
             fd: -1,
             refused: false,
         }
+    }
+}
+
+impl Drain {
+    /// For how long it has been waited for: since it was due; or, once any instant at which it is quiet will do,
+    /// since then, so that it is looked at often.
+    pub fn waited_us(&self, now: Micros) -> u64 {
+        let since = self.due_since.unwrap_or(now);
+        let any_instant = self.silence_us == 0 && self.gates_from < now;
+        now.since(if any_instant {
+            self.gates_from.max(since)
+        } else {
+            since
+        })
     }
 }
 

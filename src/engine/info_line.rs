@@ -173,6 +173,7 @@ fn set<'a>(client: &mut Client<'a>, seen: u32, key: &[u8], value: &'a [u8]) -> u
         b"resp" 27 => resp = u8::try_from(count(value)).unwrap_or(0);
         b"lib-name" 28 => lib_name = value;
         b"lib-ver" 29 => lib_ver = value;
+        b"tot-net-in" 30 => net_in = number(value);
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
         age=-3600 idle=0 flags=xO capa=r db=0 sub=0 psub=0 ssub=0 multi=4 watch=2 qbuf=0 \
         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=16384 obl=0 oll=0 omem=0 tot-mem=17152 \
         events=rw cmd=NULL user=(superuser) redir=-1 resp=3 lib-name=redis-py lib-ver=5.0.1 \
-        tot-net-in=0 tot-net-out=0 tot-cmds=0\n";
+        tot-net-in=7 tot-net-out=9 tot-cmds=0\n";
 
     #[test]
     fn every_field_lands_in_its_place() {
@@ -246,6 +247,7 @@ mod tests {
             cmd: b"client|list",
             user: b"default",
             resp: 2,
+            net_in: None,
             lib_name: b"",
             lib_ver: b"",
         };
@@ -265,6 +267,7 @@ mod tests {
             cmd: b"NULL",
             user: b"(superuser)",
             resp: 3,
+            net_in: Some(7),
             lib_name: b"redis-py",
             lib_ver: b"5.0.1",
             ..Client::unknown(ClientId(u64::MAX))
@@ -393,6 +396,7 @@ mod tests {
             multi: Option<u64>,
             watch: Option<u64>,
             resp: u8,
+            net_in: Option<u64>,
         ) {
             let [addr, laddr, name, flags, capa, events, cmd, user, lib_name, lib_ver] =
                 &texts[..] else { unreachable!() };
@@ -401,7 +405,7 @@ mod tests {
             let mut client = Client {
                 line: b"", id: ClientId(id), addr, laddr, fd, name, age_s, idle_s, flags, capa,
                 db: Some(db), sub, psub, ssub, multi, watch, qbuf, qbuf_free, argv_mem,
-                multi_mem, rbs, obl, oll, omem, tot_mem, events, cmd, user, resp, lib_name,
+                multi_mem, rbs, obl, oll, omem, tot_mem, events, cmd, user, resp, net_in, lib_name,
                 lib_ver,
             };
             let line = printed(&client);
@@ -458,6 +462,9 @@ mod tests {
         put("resp", c.resp.to_string().as_bytes());
         put("lib-name", c.lib_name);
         put("lib-ver", c.lib_ver);
+        if let Some(bytes) = c.net_in {
+            put("tot-net-in", bytes.to_string().as_bytes());
+        }
         line.pop();
         line
     }

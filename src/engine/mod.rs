@@ -29,6 +29,7 @@ pub mod rule;
 pub mod rules;
 pub mod schedule;
 pub mod settings;
+pub mod silence;
 pub mod tally;
 pub mod time;
 pub mod types;

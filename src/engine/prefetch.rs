@@ -128,6 +128,7 @@ mod tests {
             received: Some(Received {
                 bytes,
                 last: BEGAN.minus(Millis(ago)),
+                round_trip_us: 0,
             }),
             awaits_link: false,
         }

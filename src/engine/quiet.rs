@@ -27,6 +27,8 @@ pub struct Received {
     pub bytes: u64,
     /// When the last of it came, within some milliseconds.
     pub last: Micros,
+    /// The least that a round trip to it has taken of late.
+    pub round_trip_us: u64,
 }
 
 /// What is under way on a connection.
@@ -38,7 +40,7 @@ pub enum Activity {
     Blocked,
     /// It is blocked in a command that is being executed, or will be.
     Executing,
-    /// It holds MULTI or WATCH.
+    /// It holds MULTI or WATCH, or has sent what belongs to its next command.
     Transaction,
     /// A reply or a command is under way.
     Busy,
@@ -56,7 +58,7 @@ impl Activity {
                 Activity::Quiet
             };
         }
-        if client.in_multi() || watching {
+        if client.in_multi() || watching || client.awaits_its_next() {
             return Activity::Transaction;
         }
         // Who was unblocked just now has commands that are executed before the next poll.
@@ -150,6 +152,8 @@ mod tests {
             ("id=1 flags=x multi=0", Some(0), Transaction),
             ("id=1 flags=x", Some(0), Transaction),
             ("id=1 flags=N multi=0", Some(0), Quiet),
+            ("id=1 flags=N cmd=asking", Some(0), Transaction),
+            ("id=1 flags=t cmd=client|caching", Some(0), Transaction),
             ("id=1 flags=b cmd=blpop", Some(0), Blocked),
             ("id=1 flags=b cmd=xreadgroup qbuf=30", Some(9), Blocked),
             ("id=1 flags=b cmd=waitaof", Some(0), Blocked),

@@ -49,7 +49,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         was_paused,
         known,
         |reaper, (line, client), around| {
-            let seen = look::seen(client, true);
+            let seen = look::seen(client);
             let closing = reaper.judge_known(now, line, &seen, around)?;
             Some((client, closing))
         },
@@ -73,7 +73,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         asked = clock::worked_us();
         let lines = info_line::lines(reply.text().unwrap_or_default());
         close_those(ctx, now, depth, was_paused, lines, |reaper, client, around| {
-            let seen = look::seen(client, plan.may_keep());
+            let seen = look::seen(client);
             let closing = reaper.judge(now, &seen, around)?;
             Some((client, closing))
         });

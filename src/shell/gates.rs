@@ -7,12 +7,10 @@
 
 use super::ffi::socket;
 use crate::engine::client::ClientId;
-use crate::engine::time::{Micros, Millis};
+use crate::engine::reaper::GATE;
+use crate::engine::time::Micros;
 use std::collections::BTreeMap;
 use std::os::raw::c_int;
-
-/// Long enough for what was read before to be executed, and its reply to leave.
-const MOMENT: Millis = Millis(50);
 
 /// All that are shut now, and since when.
 #[derive(Debug, Default)]
@@ -37,13 +35,13 @@ impl Gates {
 
     /// When the next one opens.
     pub fn next(&self) -> Option<Micros> {
-        self.shut.values().map(|(_, since)| since.plus(MOMENT)).min()
+        self.shut.values().map(|(_, since)| since.plus(GATE)).min()
     }
 
     /// Opens those whose moment is over.
     pub fn step(&mut self, now: Micros) {
         self.shut.retain(|_, (fd, since)| {
-            let stays = now < since.plus(MOMENT);
+            let stays = now < since.plus(GATE);
             if !stays {
                 socket::keep_payload(*fd);
             }

@@ -23,11 +23,11 @@ pub fn all_clients(ctx: Context) -> Option<Reply> {
     call(ctx, c"CLIENT", &[b"LIST"]).filter(|reply| reply.text().is_some())
 }
 
-/// The socket of a connection beside its line; what it has received is asked for if `received`.
-pub fn seen(client: Client<'_>, received: bool) -> Seen<'_> {
+/// The socket of a connection beside its line.
+pub fn seen(client: Client<'_>) -> Seen<'_> {
     Seen {
         client,
-        received: if received { socket_received(&client) } else { None },
+        received: socket_received(&client),
         unread: socket::unread(client.fd),
         unacked: socket::unacked(client.fd),
         awaits_link: awaits_link(&client),
@@ -46,9 +46,13 @@ pub fn awaits_link(client: &Client) -> bool {
 }
 
 fn socket_received(client: &Client) -> Option<Received> {
-    let (bytes, ago_ms) = socket::received(client.fd)?;
+    let (bytes, ago_ms, round_trip_us) = socket::received(client.fd)?;
     let last = clock::now().minus(Millis(ago_ms));
-    Some(Received { bytes, last })
+    Some(Received {
+        bytes,
+        last,
+        round_trip_us,
+    })
 }
 
 /// Takes a client that waits for data off its keys, with the answer of a timeout. Never while clients are

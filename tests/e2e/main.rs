@@ -25,6 +25,7 @@ mod lingering;
 mod load_unload;
 mod nested;
 mod nothing_lost;
+mod pauses;
 mod rate;
 mod renamed;
 mod settings;

@@ -143,6 +143,7 @@ fn seen<'a>(inputs: &mut Inputs, client: Client<'a>) -> Seen<'a> {
         received: inputs.chance(70).then(|| Received {
             bytes: inputs.below(2) as u64,
             last: Micros([0, inputs.number()][inputs.below(2)]),
+            round_trip_us: 0,
         }),
         awaits_link: false,
     }

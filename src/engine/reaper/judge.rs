@@ -1,6 +1,6 @@
 //! Judge: what to do with a connection that was looked at.
 
-use super::{Held, Reaper};
+use super::{Held, Reaper, GATE};
 use crate::engine::budget::BATCH;
 use crate::engine::client::{Client, ClientId};
 use crate::engine::drains::{backoff, Drain};
@@ -10,6 +10,7 @@ use crate::engine::manner::{manner, Manner, Refusal, Surroundings};
 use crate::engine::prefetch::Line;
 use crate::engine::quiet::{Activity, Seen};
 use crate::engine::registry::{Entry, State};
+use crate::engine::silence::{Grace, Heard};
 use crate::engine::time::{Micros, Millis};
 
 /// In bytes.
@@ -46,7 +47,7 @@ pub struct Closing {
     /// another one pushes would still be popped for it, and be lost.
     pub off_keys: bool,
     /// Quiet whenever it was looked at: µs since its limit, without those for which `rate` held it up.
-    lag_us: Option<u64>,
+    pub(super) lag_us: Option<u64>,
     /// How it was waited for, should it refuse to be closed so.
     drain: Drain,
 }
@@ -158,18 +159,35 @@ impl Reaper {
             drain.quiet_since = None;
         }
         drain.due_since = drain.due_since.or(Some(due.min(now)));
-        let age_end = drain.age_since.map(|since| since.plus(held.grace));
-        let command_end = drain
-            .command_since
-            .zip(drain.command)
-            .map(|(since, c)| since.plus(c.grace));
-        let end = age_end.into_iter().chain(command_end).min().unwrap_or(now);
+        let by_age = drain.age_since.map(|since| (since.plus(held.grace), since));
+        let command = drain.command_since.zip(drain.command);
+        let by_order = command.map(|(since, command)| (since.plus(command.grace), since));
+        let (end, since) = by_age.into_iter().chain(by_order).min().unwrap_or((now, now));
+        let grace = Grace { since, end };
         // Who was unblocked in this round of the loop executes what it has sent before the next one.
         let may_force = !around.paused && !around.nested && !client.is_unblocked();
         let over = now >= end && may_force;
+        let (last, heard) = Heard::last(drain.heard, seen, now, activity == Activity::Quiet);
+        drain.heard = heard;
+        drain.silence_us = if drain.gate.is_some_and(|shut| now < shut.plus(GATE)) {
+            // It could not send anything that counts.
+            0
+        } else {
+            let round_trip_us = seen.received.map_or(0, |received| received.round_trip_us);
+            grace.silence_us(now, round_trip_us, !client.is_unix())
+        };
+        let silent_at = if client.closes_after_reply() {
+            now
+        } else {
+            last.plus_micros(drain.silence_us)
+        };
+        let is_silent = silent_at <= now;
+        if !is_silent {
+            drain.quiet_since = drain.quiet_since.map(|since| since.max(silent_at));
+        }
         let how = match drain.off_keys {
             None => match activity {
-                Activity::Quiet => Some(How::Quiet),
+                Activity::Quiet if is_silent => Some(How::Quiet),
                 Activity::Blocked if over => Some(How::Blocked),
                 Activity::Transaction | Activity::Executing | Activity::Busy if over => Some(How::Forced),
                 _ => None,
@@ -193,13 +211,20 @@ impl Reaper {
         });
         let Some((how, manner)) = chosen else {
             let passes = matches!(activity, Activity::Busy | Activity::Quiet);
-            let waited = now.since(drain.due_since.unwrap_or(now));
-            let next = now.plus_micros(backoff(waited, passes));
+            drain.gates_from = grace.half();
+            let waited = drain.waited_us(now);
+            let only_silent = activity == Activity::Quiet && !is_silent;
+            let next = if only_silent {
+                silent_at
+            } else {
+                now.plus_micros(backoff(waited, passes))
+            };
             let next_look = if end > now { next.min(end) } else { next };
             drain.end = end;
             drain.passes = passes;
             drain.fd = client.fd;
-            drain.gateable = activity == Activity::Busy && is_gateable(client);
+            let sends = activity == Activity::Busy || only_silent;
+            drain.gateable = sends && is_gateable(client);
             self.drain(id, drain, next_look);
             return None;
         };

@@ -20,7 +20,7 @@ pub use held::Held;
 use held::Own;
 pub use judge::Closing;
 pub use orders::Order;
-pub use plan::Plan;
+pub use plan::{Plan, GATE};
 pub use view::{Report, Row};
 
 use super::budget::{Pace, Rate};

@@ -22,10 +22,11 @@ const RECHECK_CHUNK: usize = 128;
 /// Where one look walks every client, as many as possible share its price.
 const RECHECK_CHUNK_WHEN_DEAR: usize = 512;
 
-/// A client that has not paused for so long past its limit does not pause.
-const GATE_AFTER_US: u64 = 100_000;
-/// Its kernel sends again what met a gate, after a fifth of a second or so: not at every turn.
-const GATE_AGAIN_US: u64 = 1_000_000;
+/// So long a gate stays shut: enough for what was read before to be executed, and its reply to leave. The client's
+/// kernel waits for a fifth of a second or so before it sends again what met it.
+pub const GATE: Millis = Millis(100);
+/// Hence not at every turn, but some times before grace ends.
+const GATE_AGAIN_US: std::ops::RangeInclusive<u64> = 300_000..=1_000_000;
 
 /// What the shell is to look at now.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,8 +37,6 @@ pub struct Plan {
     pub look: Vec<ClientId>,
     /// Likewise, in the same go, though it is not their turn yet.
     pub ahead: Vec<ClientId>,
-    /// How many of `look` are past their limit.
-    due: usize,
     /// How many of it are rechecked.
     rechecks: usize,
     /// How many of it were busy when they were last looked at, or are past limits of their own.
@@ -49,11 +48,6 @@ pub struct Plan {
 impl Plan {
     pub fn is_empty(&self) -> bool {
         self.known.is_empty() && self.look.is_empty() && self.identify.is_empty()
-    }
-
-    /// Whether lines may be kept for later: what came in on a socket so far matters then.
-    pub fn may_keep(&self) -> bool {
-        !self.ahead.is_empty() || self.due > BATCH
     }
 }
 
@@ -261,7 +255,6 @@ impl Reaper {
                     plan.look.push(id);
                 }
             }
-            plan.due = plan.look.len();
         }
     }
 
@@ -414,16 +407,25 @@ impl Reaper {
             if !drain.passes || drain.end <= now || drain.fd < 0 {
                 return true;
             }
-            let waited = now.since(drain.due_since.unwrap_or(now));
-            let gate = drain.gateable && waited >= GATE_AFTER_US && now >= drain.next_gate;
+            let pause = drain.end.since(drain.gates_from) / 4;
+            let pause = pause.clamp(*GATE_AGAIN_US.start(), *GATE_AGAIN_US.end());
+            let again = drain
+                .gate
+                .map_or(drain.gates_from, |gate| gate.plus_micros(pause));
+            let gate = drain.gateable && now >= again;
             if gate {
-                drain.next_gate = now.plus_micros(GATE_AGAIN_US);
+                drain.gate = Some(now);
+                drain.silence_us = 0;
                 gates.push((*id, drain.fd));
             }
             let busy = has_input(drain.fd);
+            if busy {
+                drain.quiet_since = None;
+            }
             self.drains.put(*id, drain);
             if busy {
-                let next_look = now.plus_micros(backoff(waited, true)).min(drain.end);
+                let wait = backoff(drain.waited_us(now), true).max(drain.silence_us);
+                let next_look = now.plus_micros(wait).min(drain.end);
                 self.registry.plan(*id, State::Draining, next_look);
             }
             !busy

@@ -200,6 +200,7 @@ impl World {
             received: Some(Received {
                 bytes: peer.sent,
                 last: us(peer.changed),
+                round_trip_us: 0,
             }),
             awaits_link: false,
         }
@@ -452,7 +453,7 @@ fn what_gets_quiet_within_its_grace_goes_quietly_soon_after() {
 #[test]
 fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_way() {
     for (line, gates) in [
-        ("flags=N fd=7 qbuf=40 obl=5", 2),
+        ("flags=N fd=7 qbuf=40 obl=5", 4),
         ("flags=N fd=7 qbuf=40000", 0),
         ("flags=N fd=7 oll=3", 0),
         ("flags=U fd=7 qbuf=40", 0),
@@ -460,7 +461,7 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
         ("flags=b cmd=blpop fd=7", 0),
         ("flags=N fd=-1 qbuf=40", 0),
     ] {
-        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "1500")]);
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "3s")]);
         let id = ClientId(world.connect(Is::Quiet, "u"));
         let line = format!("id={id} {line}");
         let client = info_line::parse(line.as_bytes()).unwrap();
@@ -485,8 +486,111 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
             world.reaper.carried_out(now, &plan, 0, 0);
         }
         assert_eq!(shut.len(), gates, "{line}: {shut:?}");
-        assert!(shut.iter().all(|(_, at)| *at >= 1_100), "{line}: {shut:?}");
-        assert_eq!(world.now - START, 2_500, "{line}: grace is kept");
+        assert!(shut.iter().all(|(_, at)| *at >= 2_500), "{line}: {shut:?}");
+        assert_eq!(world.now - START, 4_000, "{line}: grace is kept");
+    }
+}
+
+/// A client of a made-up world that sends something now and then; what the shell sees of it.
+fn sending(id: ClientId, tcp: bool, sent: u64, at: u64) -> (String, Option<Received>) {
+    let line = format!(
+        "id={id} flags={} fd=7 tot-net-in={sent}",
+        if tcp { "N" } else { "U" }
+    );
+    let received = Received {
+        bytes: sent,
+        last: us(at),
+        round_trip_us: 500,
+    };
+    (line, tcp.then_some(received))
+}
+
+#[test]
+fn who_has_just_sent_something_is_given_a_moment_for_more() {
+    // It sends so often, until then; it goes at this moment after its limit, of a grace of 4 s.
+    for (tcp, every, until, expected) in [
+        (true, 1, 990, 16..=18),
+        (true, 1, 960, 0..=0),
+        (true, 6, 1_700, 720..=730),
+        // A gate from the half of its grace on.
+        (true, 6, u64::MAX, 2_000..=2_100),
+        // Two looks tell of nothing sent in between.
+        (false, 6, 990, 25..=27),
+        (false, 6, 1_700, 720..=760),
+        (false, 6, u64::MAX, 1_700..=2_000),
+        // Rests in between are long enough.
+        (true, 40, u64::MAX, 0..=40),
+        (false, 40, u64::MAX, 0..=60),
+    ] {
+        let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "4s")]);
+        let id = ClientId(world.connect(Is::Quiet, "u"));
+        let (mut gate, mut gone) = (0, None);
+        let title = format!("tcp {tcp}, every {every} until {until}");
+        while gone.is_none() {
+            let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
+            world.now = now.0.div_ceil(1_000);
+            let now = us(world.now);
+            let mut plan = world.reaper.tick(now);
+            if !world
+                .reaper
+                .put_off_the_busy(now, &mut plan, |_| false)
+                .is_empty()
+            {
+                gate = world.now + GATE.0;
+            }
+            let heard = if world.now < gate {
+                gate - GATE.0
+            } else {
+                world.now
+            };
+            let at = START + (heard - START).min(until) / every * every;
+            let (line, received) = sending(id, tcp, at, at);
+            let seen = Seen {
+                client: info_line::parse(line.as_bytes()).unwrap(),
+                unread: Some(0),
+                unacked: Some(0),
+                received,
+                awaits_link: false,
+            };
+            if !plan.look.is_empty() {
+                gone = world.reaper.judge(now, &seen, &world.around());
+            }
+            world.reaper.carried_out(now, &plan, 0, 0);
+            assert!(world.now < START + 5_000, "{title}");
+        }
+        assert_eq!(gone.map(|gone| gone.how), Some(How::Quiet), "{title}");
+        let late = world.now - START - 1_000;
+        assert!(expected.contains(&late), "{title}: {late} ms after its limit");
+    }
+}
+
+#[test]
+fn lag_counts_from_the_end_of_the_moment_that_it_was_given() {
+    for (sent, again, expected) in [(900, 900, Some(0)), (990, 990, Some(0)), (990, 1_010, Some(0))] {
+        let mut world = World::new(&[(Name::Maxage, "1s")]);
+        let id = ClientId(world.connect(Is::Quiet, "u"));
+        let mut lags = Vec::new();
+        while lags.is_empty() {
+            let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
+            world.now = now.0.div_ceil(1_000);
+            let now = us(world.now);
+            let plan = world.reaper.tick(now);
+            let at = if world.now < START + again { sent } else { again };
+            let (line, received) = sending(id, true, at, START + at);
+            let seen = Seen {
+                client: info_line::parse(line.as_bytes()).unwrap(),
+                unread: Some(0),
+                unacked: Some(0),
+                received,
+                awaits_link: false,
+            };
+            if !plan.look.is_empty() {
+                let closing = world.reaper.judge(now, &seen, &world.around());
+                lags.extend(closing.map(|closing| closing.lag_us.map(|us| us / 1_000)));
+            }
+            world.reaper.carried_out(now, &plan, 0, 0);
+        }
+        assert_eq!(lags, [expected], "{sent} {again}");
     }
 }
 

@@ -53,7 +53,7 @@ pub fn unacked(fd: c_int) -> Option<u64> {
     pending(fd, libc::TIOCOUTQ as c_ulong)
 }
 
-/// How `struct tcp_info` of the kernel's include/uapi/linux/tcp.h begins, since 4.1.
+/// How `struct tcp_info` of the kernel's include/uapi/linux/tcp.h begins, since 4.6.
 #[repr(C)]
 struct TcpInfo {
     small: [u8; 8],
@@ -66,6 +66,9 @@ struct TcpInfo {
     rates: [u64; 2],
     bytes_acked: u64,
     bytes_received: u64,
+    segments: [u32; 2],
+    unsent: u32,
+    min_rtt: u32,
 }
 
 fn option<T>(fd: c_int, level: c_int, name: c_int, mut value: T) -> Option<T> {
@@ -91,15 +94,24 @@ fn tcp_info(fd: c_int) -> Option<TcpInfo> {
         rates: [0; 2],
         bytes_acked: 0,
         bytes_received: 0,
+        segments: [0; 2],
+        unsent: 0,
+        min_rtt: 0,
     };
     option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, empty)
 }
 
-/// Bytes that have come in over TCP so far, read or not, and how many milliseconds ago the last of them came,
-/// by the kernel's ticks.
-pub fn received(fd: c_int) -> Option<(u64, u64)> {
+/// Bytes that have come in over TCP so far, read or not, how many milliseconds ago the last of them came, by the
+/// kernel's ticks, and the microseconds of a round trip: of late ones the least, since the smoothed one counts
+/// how long acknowledgements wait for company.
+pub fn received(fd: c_int) -> Option<(u64, u64, u64)> {
     let info = tcp_info(fd)?;
-    Some((info.bytes_received, u64::from(info.last_data_recv)))
+    let round_trip = if info.min_rtt == u32::MAX { 0 } else { info.min_rtt };
+    Some((
+        info.bytes_received,
+        u64::from(info.last_data_recv),
+        u64::from(round_trip),
+    ))
 }
 
 /// How long a byte and its acknowledgement take, in microseconds.

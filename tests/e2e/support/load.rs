@@ -16,7 +16,7 @@ const BULKY: usize = 5;
 const BULK: &str = "load:bulk";
 /// More than the kernel takes for a unix socket.
 const BULK_SIZE: usize = 400_000;
-/// With the longest life below a second, from a third of it on.
+/// With the longest life below a second, from a third of it on; those that never pause live half a grace longer.
 pub const SETTINGS: &str = "maxage 900 jitter 66";
 
 #[derive(Default, Debug, Clone, Copy)]
