@@ -25,6 +25,7 @@ mod log;
 mod long_texts;
 mod looks;
 mod many;
+mod paused;
 mod rows;
 mod rules;
 mod self_;
