@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, ClassVar
 
+import redis.client
 import redis.connection
 import redis.sentinel
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
@@ -67,6 +68,7 @@ class AgeLimited(_Base):
         self.connage_life = Lifetime(policy, maxage_counters or self.connage_counters)
         self._greeting: Greeting | None = None
         self._is_handed_out = False
+        self._is_telling_caches = False
         connect_func = kwargs.get("redis_connect_func")
         if connect_func is not None:
             kwargs["redis_connect_func"] = _greeting_after(connect_func)
@@ -84,8 +86,22 @@ class AgeLimited(_Base):
         self._is_handed_out = False
         if self._sock is not None and not self._is_held():
             self._between_uses()
-        super().connect()
+        self._open(super().connect)
         self._is_handed_out = True
+
+    def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        """As :meth:`connect`, which in redis-py 6 and later comes here; so do commands."""
+        self._open(lambda: super(AgeLimited, self).connect_check_health(*args, **kwargs))
+
+    def _open(self, connect: Callable[[], Any]) -> None:
+        """Connects, or leaves it closed. redis-py closes what fails with a RedisError only: after
+        any other, from a credential provider say, the next user would have a connection that
+        has not logged in."""
+        try:
+            connect()
+        except BaseException:
+            self.disconnect()
+            raise
 
     def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         if self._is_handed_out:
@@ -93,16 +109,13 @@ class AgeLimited(_Base):
             self._is_handed_out = False
             if self.connage_life.is_due() and not self._is_held():
                 self.connage_retire()
-                super().connect()
+                self._open(super().connect)
         super().send_packed_command(*args, **kwargs)
 
     def _is_held(self) -> bool:
-        """Whether somebody keeps it, as a PubSub does, which connects whenever it reads."""
-        owners = [callback() for callback in self._connect_callbacks]
-        return any(
-            owner is not None and not isinstance(owner.__self__, _CacheProxyConnection)
-            for owner in owners
-        )
+        """Whether a PubSub keeps it, which connects whenever it reads."""
+        owners = [getattr(callback(), "__self__", None) for callback in self._connect_callbacks]
+        return any(isinstance(owner, redis.client.PubSub) for owner in owners)
 
     def _between_uses(self) -> None:
         if self.connage_life.wants_news() and not self.connage_life.is_due():
@@ -113,23 +126,32 @@ class AgeLimited(_Base):
     def connage_retire(self) -> None:
         """Closes it, counted as retired. Only for a connection that is not in use."""
         self.connage_life.retired(self._host_error())
-        for callback in self._connect_callbacks:
-            owner = getattr(callback(), "__self__", None)
-            if isinstance(owner, _CacheProxyConnection):
-                # What it has cached, nobody would invalidate any more: this forgets it.
-                owner.disconnect()
         self.disconnect()
 
     def _ask_again(self) -> None:
+        """Asks for the limit that holds. What goes wrong closes the connection, and is nobody's
+        failure: it is opened anew then."""
         try:
             if self.can_read():
-                return  # Not ready for a command: the pool sees to that.
-            self.send_command("CONNAGE.SELF", check_health=False)
-            greeting = Greeting((), ())
+                # A reply that nobody has read, which ours would come after; or, with a cache,
+                # what it waits for.
+                if not self._caches():
+                    self.disconnect()
+                return
+            greeting = Greeting(self.connage_life.question(), None)
+            super().send_command(*greeting.words, check_health=False)
             greeting.sent()
             self._read_answer(greeting)
-        except (ConnectionError, TimeoutError, OSError):
+        except Exception:
             self.disconnect()
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def _caches(self) -> list[Any]:
+        """Client-side caches that rely on it."""
+        owners = [getattr(callback(), "__self__", None) for callback in self._connect_callbacks]
+        return [owner for owner in owners if isinstance(owner, _CacheProxyConnection)]
 
     # On connecting.
 
@@ -192,12 +214,20 @@ class AgeLimited(_Base):
             # Not decoded: the row has names in it that clients chose.
             reply = super().read_response(disable_decoding=True)
         except ResponseError as error:
-            self.connage_life.refused(str(error), self._host_error())
-        else:
-            self.connage_life.told(reply, greeting.asked_at, self._host_error())
+            reply = error
+        self.connage_life.answered(reply, greeting, self._host_error())
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         self.connage_life.ended(closed_by_server(), self._host_error())
+        if self._sock is not None and not self._is_telling_caches:
+            # What they have got from it, nobody would invalidate any more: they forget it, and
+            # disconnect this again.
+            self._is_telling_caches = True
+            try:
+                for cache in self._caches():
+                    cache.disconnect()
+            finally:
+                self._is_telling_caches = False
         super().disconnect(*args, **kwargs)
 
 

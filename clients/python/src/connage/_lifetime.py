@@ -5,6 +5,7 @@ Nothing here reads or writes a socket; both kinds of connection, sync and asynci
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 import random
@@ -17,9 +18,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
+from redis.exceptions import ConnectionError, ResponseError
+
 from ._duration import Duration, milliseconds, percent
 
 logger = logging.getLogger("connage")
+
+# Not the application's own generator, which it may have seeded, and which forked workers share.
+_random = random.SystemRandom()
 
 ROUND_TRIPS_OF_MARGIN = 3
 """So many round trips before its limit a connection counts as at its limit."""
@@ -60,7 +66,7 @@ class Policy:
         if self.maxage_ms == 0:
             return 0
         window = self.maxage_ms * self.jitter_percent // 100
-        return max(1, self.maxage_ms - random.randint(0, window))
+        return max(1, self.maxage_ms - _random.randint(0, window))
 
 
 class Stats(NamedTuple):
@@ -123,6 +129,10 @@ class Counters:
     def __deepcopy__(self, memo: object) -> Counters:
         return self
 
+    def __reduce__(self) -> tuple[type[Counters], tuple[()]]:
+        # In another process it counts from the start, as after a fork.
+        return Counters, ()
+
 
 class Lifetime:
     """One connection object's successive lives: each reconnect begins another."""
@@ -141,6 +151,7 @@ class Lifetime:
         self._ask_at = inf
         self._own_limit_ms = 0
         self._lost_at_age_ms: float | None = None
+        self._refusal = ""
 
     @property
     def is_open(self) -> bool:
@@ -154,14 +165,17 @@ class Lifetime:
         self._own_limit_ms = self.policy.draw_ms()
         self._hold(self._own_limit_ms, 0.0)
         self.counters.opened(self)
+        return self.question()
+
+    def question(self) -> tuple[str | int, ...]:
+        """The command that tells the server its own limit and asks for the one that holds."""
         if self._own_limit_ms:
             return ("CONNAGE.SELF", "MAXAGE", self._own_limit_ms)
         return ("CONNAGE.SELF",)
 
     def _hold(self, limit_ms: int, round_trip: float) -> None:
-        assert self.born is not None
         self.limit_ms = limit_ms
-        if limit_ms == 0:
+        if limit_ms == 0 or self.born is None:
             self._due_at = inf
             return
         limit = limit_ms / 1000
@@ -170,33 +184,54 @@ class Lifetime:
         margin = min(max(self.policy.margin_ms / 1000, slow), limit * 0.9)
         self._due_at = self.born + limit - margin
 
-    def told(self, reply: Any, asked_at: float, server: str) -> None:
-        """The server's answer to CONNAGE.SELF, of RESP2 or RESP3, asked at that moment."""
-        now = time.monotonic()
+    def answered(self, reply: Any, greeting: Greeting, server: str) -> None:
+        """The server's answer to CONNAGE.SELF, of RESP2 or RESP3, which may be an error.
+
+        Raises ConnectionError where it is rather that to some other command, whose reply nobody
+        had read; on connecting there was none.
+        """
+        if isinstance(reply, ResponseError):
+            reason = str(reply)
+            if not (greeting.is_on_connecting or reason == self._refusal or _is_refusal(reason)):
+                raise ConnectionError(f"in place of CONNAGE.SELF's answer: {reason:.100}")
+            self._refused(reason, server)
+            return
         try:
             row = _row(reply)
             age_ms, limit_ms = int(row["age-ms"]), int(row["limit-ms"])
         except (KeyError, TypeError, ValueError):
-            self.refused(f"its answer to CONNAGE.SELF is not understood: {reply!r:.100}", server)
+            if not greeting.is_on_connecting:
+                raise ConnectionError("not CONNAGE.SELF's answer") from None
+            self._refused(f"its answer to CONNAGE.SELF is not understood: {reply!r:.100}", server)
             return
-        assert self.born is not None
+        self._told(age_ms, limit_ms, greeting.asked_at, server)
+
+    def _told(self, age_ms: int, limit_ms: int, asked_at: float, server: str) -> None:
+        now = time.monotonic()
+        lost, self._lost_at_age_ms = self._lost_at_age_ms, None
+        if lost is not None and 0 < limit_ms <= lost:
+            self._evicted(server)
+        if not self.is_open:
+            return  # Another thread has closed it meanwhile.
         # The server took its age at some moment after we asked, and in whole milliseconds: it
         # was born no earlier than this, and no estimate made so is too late.
         born = asked_at - (age_ms + 1) / 1000
-        self.born = max(self.born, born) if self.told_by_server else born
+        self.born = max(self.born or born, born) if self.told_by_server else born
         self.told_by_server = True
         self._ask_at = now + self.policy.refresh_ms / 1000
         limits = [ms for ms in (self._own_limit_ms, limit_ms) if ms > 0]
         self._hold(min(limits, default=0), now - asked_at)
-        lost, self._lost_at_age_ms = self._lost_at_age_ms, None
-        if lost is not None and 0 < limit_ms <= lost:
-            self._evicted(server)
 
-    def refused(self, reason: str, server: str) -> None:
-        """The server has no such command, or not for this user: its own limit alone counts."""
-        self._ask_at = inf
+    def _refused(self, reason: str, server: str) -> None:
+        """The server has no such command (any more), or not for this user: its own limit alone
+        counts, until it is time to ask again."""
         self._lost_at_age_ms = None
+        self._refusal = reason
         _say_once(server, reason, self.policy.maxage_ms)
+        if self.is_open:
+            self.told_by_server = False
+            self._ask_at = time.monotonic() + self.policy.refresh_ms / 1000
+            self._hold(self._own_limit_ms, 0.0)
 
     def is_due(self) -> bool:
         """At or near its limit: its owner is to open it anew before it is used again."""
@@ -247,11 +282,14 @@ class Greeting:
     """CONNAGE.SELF on its way with the handshake: sent with the last of its commands, so that it
     costs no round trip of its own, and read right after that command's reply."""
 
-    def __init__(self, words: tuple[str | int, ...], companion: tuple[str, ...]) -> None:
+    def __init__(self, words: tuple[str | int, ...], companion: tuple[str, ...] | None) -> None:
+        """``companion``: how the command begins that it goes with; empty if there is none on
+        connecting, ``None`` if it asks again, later."""
         self.words = words
+        self.is_on_connecting = companion is not None
         self.is_sent = False
         self.asked_at = 0.0
-        self._companion = companion
+        self._companion = companion or ()
         self._sent = 0
         self._read = 0
         self._place = 0
@@ -292,10 +330,18 @@ def last_of_handshake(connection: Any) -> tuple[str, ...]:
     return ()
 
 
+_REFUSALS = ("unknown command", "no permissions", "NOPERM")
+
+
+def _is_refusal(reason: str) -> bool:
+    """Of a server without the module, or without permission."""
+    return any(words in reason for words in _REFUSALS)
+
+
 def closed_by_server() -> bool:
     """Whether what is being handled just now is the end of the server's side."""
     error = sys.exc_info()[1]
-    return isinstance(error, ConnectionError) or "closed by server" in str(error)
+    return isinstance(error, builtins.ConnectionError) or "closed by server" in str(error)
 
 
 def _row(reply: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Any, Callable, ClassVar
 
+import redis.asyncio.client
 import redis.asyncio.connection
 import redis.asyncio.sentinel
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
@@ -62,8 +63,21 @@ class AgeLimited(_Base):
         self._is_handed_out = False
         if self.is_connected and not self._is_held():
             await self.connage_between_uses()
-        await super().connect()
+        await self._open(super().connect())
         self._is_handed_out = True
+
+    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        """As :meth:`connect`, which in redis-py 6 and later comes here; so do commands."""
+        await self._open(super().connect_check_health(*args, **kwargs))
+
+    async def _open(self, connecting: Awaitable[Any]) -> None:
+        """Connects, or leaves it closed: as in :class:`connage.AgeLimited`. A cancellation is
+        a failure too."""
+        try:
+            await connecting
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         if self._is_handed_out:
@@ -71,12 +85,13 @@ class AgeLimited(_Base):
             self._is_handed_out = False
             if self.connage_life.is_due() and not self._is_held():
                 await self.connage_retire()
-                await super().connect()
+                await self._open(super().connect())
         await super().send_packed_command(*args, **kwargs)
 
     def _is_held(self) -> bool:
-        """Whether somebody keeps it, as a PubSub does, which connects whenever it reads."""
-        return any(callback() is not None for callback in self._connect_callbacks)
+        """Whether a PubSub keeps it, which connects whenever it reads."""
+        owners = [getattr(callback(), "__self__", None) for callback in self._connect_callbacks]
+        return any(isinstance(owner, redis.asyncio.client.PubSub) for owner in owners)
 
     async def connage_between_uses(self) -> None:
         """Closes it if it is at or near its limit, or if the server has closed it."""
@@ -96,16 +111,27 @@ class AgeLimited(_Base):
         await self.disconnect(nowait=True)
 
     async def _ask_again(self) -> None:
-        reader: Any = self._reader
-        if reader._buffer:
-            return  # Not ready for a command: the pool sees to that.
+        """As in :class:`connage.AgeLimited`."""
         try:
-            greeting = Greeting((), ())
-            await self.send_command("CONNAGE.SELF", check_health=False)
+            if await self._can_read():
+                # A reply that nobody has read, which ours would come after.
+                await self.disconnect(nowait=True)
+                return
+            greeting = Greeting(self.connage_life.question(), None)
+            await super().send_command(*greeting.words, check_health=False)
             greeting.sent()
             await self._read_answer(greeting)
-        except (ConnectionError, TimeoutError, OSError):
+        except Exception:
             await self.disconnect(nowait=True)
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
+
+    async def _can_read(self) -> bool:
+        """Whether anything can be read, be it in the stream or in hiredis' own buffer."""
+        # Named so in redis-py 5 to 7.
+        ask = getattr(super(), "can_read", None) or super().can_read_destructive
+        return bool(await ask())
 
     # On connecting.
 
@@ -168,9 +194,8 @@ class AgeLimited(_Base):
             # Not decoded: the row has names in it that clients chose.
             reply = await super().read_response(disable_decoding=True)
         except ResponseError as error:
-            self.connage_life.refused(str(error), self._host_error())
-        else:
-            self.connage_life.told(reply, greeting.asked_at, self._host_error())
+            reply = error
+        self.connage_life.answered(reply, greeting, self._host_error())
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
         self.connage_life.ended(closed_by_server(), self._host_error())

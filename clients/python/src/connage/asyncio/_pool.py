@@ -22,7 +22,8 @@ class AgeLimitedPool(_Base):
         connection_class = age_limited(connection_class)
         settings = ("maxage", "maxage_jitter", "maxage_margin", "maxage_refresh")
         policy = connection_class.connage_policy.but(*map(kwargs.get, settings))
-        self._look_every = policy.margin_ms / 2000
+        # At most: a limit may be shorter than the margin.
+        self._look_every = min(policy.margin_ms, 50) / 2000
         self._next_look = 0.0
         super().__init__(connection_class=connection_class, **kwargs)
 

@@ -1,0 +1,144 @@
+"""No command ever gets a reply that belongs to another, whatever the application does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from servers import Server, take
+
+import connage
+
+
+class OwnError(Exception):
+    pass
+
+
+def raising(*_: Any, **__: Any) -> Any:
+    raise OwnError
+
+
+def with_raising_callback(client: Any) -> Any:
+    client.set_response_callback("INCR", raising)
+    return client
+
+
+# Falsy ones as well: redis-py 5 takes those for nothing when it looks for unread replies. (Where
+# we don't ask, redis-py is by itself, and some versions of it do confuse these.)
+LEFT_UNREAD = [
+    [("INCR", "n"), ("ECHO", "of another"), ("ECHO", "of another")],
+    [("INCR", "n"), ("EXISTS", "nothing"), ("EXISTS", "nothing"), ("EXISTS", "nothing")],
+    [("INCR", "n"), ("GET", "nothing"), ("GET", "nothing"), ("CONNAGE.SELF",)],
+]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("commands", LEFT_UNREAD)
+def test_after_a_raising_callback_commands_get_their_own_replies(
+    server: Server, protocol: int, commands: list[tuple[str, ...]]
+) -> None:
+    pool: Any = connage.ConnectionPool(
+        port=server.port, protocol=protocol, maxage_refresh=0, max_connections=1
+    )
+    client = with_raising_callback(redis.Redis(connection_pool=pool))
+    for n in range(10):
+        pipeline: Any = client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        with pytest.raises(OwnError):
+            pipeline.execute()
+        assert client.echo(f"mine {n}") == f"mine {n}".encode()
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("commands", LEFT_UNREAD)
+async def test_after_a_raising_callback_commands_of_asyncio_get_their_own_replies(
+    server: Server, protocol: int, commands: list[tuple[str, ...]]
+) -> None:
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port, protocol=protocol, maxage_refresh=0, max_connections=1
+    )
+    client = with_raising_callback(redis.asyncio.Redis(connection_pool=pool))
+    for n in range(10):
+        pipeline: Any = client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        with pytest.raises(OwnError):
+            await pipeline.execute()
+        assert await client.echo(f"mine {n}") == f"mine {n}".encode()
+    await pool.disconnect()
+
+
+def test_a_reply_that_comes_while_it_asks_again_is_not_taken_for_the_answer(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool: Any = connage.ConnectionPool(port=server.port, maxage_refresh=0)
+    connection = take(pool)
+    connection.send_command("ECHO", "nobody reads this")
+    monkeypatch.setattr(redis.Connection, "can_read", lambda *_, **__: False)
+    pool.release(connection)
+    client: Any = redis.Redis(connection_pool=pool)
+    assert client.echo("mine") == b"mine"
+    pool.disconnect()
+
+
+async def test_a_reply_that_comes_while_it_asks_again_with_asyncio_is_not_taken_for_the_answer(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sees_nothing(*_: Any) -> bool:
+        return False
+
+    pool: Any = connage.asyncio.ConnectionPool(port=server.port, maxage_refresh=0)
+    connection = await take(pool)
+    await connection.send_command("ECHO", "nobody reads this")
+    name = "can_read" if hasattr(connection, "can_read") else "can_read_destructive"
+    monkeypatch.setattr(redis.asyncio.Connection, name, sees_nothing)
+    await pool.release(connection)
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    assert await client.echo("mine") == b"mine"
+    await pool.disconnect()
+
+
+# It asks again after a refusal, and believes it.
+
+
+@pytest.mark.parametrize("order", [("+connage.self", "-connage.self"), ("-connage.self", "+connage.self")])
+def test_after_a_refusal_it_asks_again_and_a_limit_refused_is_a_limit_no_more(
+    server: Server, order: tuple[str, str]
+) -> None:
+    server.configure(maxage="100s")
+    found = []
+    pool: Any = connage.ConnectionPool(
+        port=server.port, username="w", password="x", maxage="1h", maxage_jitter=0, maxage_refresh=0
+    )
+    for right in order:
+        server.admin.acl_setuser(
+            "w", enabled=True, nopass=True, keys="*", commands=["+@all", right]
+        )
+        connection = take(pool)
+        pool.release(connection)
+        found.append((connection.connage_life.told_by_server, connection.connage_life.limit_ms))
+    known, unknown = (True, 100_000), (False, 3_600_000)
+    assert found == ([known, unknown] if order[0].startswith("+") else [unknown, known])
+    assert pool.connage_stats()[:2] == (0, 0), "on one connection"
+    pool.disconnect()
+
+
+async def test_after_a_refusal_asyncio_asks_again(server: Server) -> None:
+    server.configure(maxage="100s")
+    found = []
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port, username="w", password="x", maxage="1h", maxage_jitter=0, maxage_refresh=0
+    )
+    for right in ("-connage.self", "+connage.self", "-connage.self"):
+        server.admin.acl_setuser(
+            "w", enabled=True, nopass=True, keys="*", commands=["+@all", right]
+        )
+        connection = await take(pool)
+        await pool.release(connection)
+        found.append(connection.connage_life.limit_ms)
+    assert found == [3_600_000, 100_000, 3_600_000]
+    await pool.disconnect()
