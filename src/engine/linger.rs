@@ -76,8 +76,10 @@ pub struct Stay {
 pub struct Peer {
     /// It has closed as well, or the connection has failed.
     pub is_over: bool,
-    /// Its kernel has acknowledged all, the end of stream too.
+    /// Its kernel has all, the end of stream too.
     pub has_all: bool,
+    /// As far as its kernel tells (over unix sockets), so has it.
+    pub has_read: bool,
     /// Something came in since the last look; `None` where that can't be seen, or it is known to go on sending.
     pub sends: Option<bool>,
     pub round_trip_us: u64,
@@ -122,7 +124,7 @@ impl Stay {
             Some(sends) => sends && last >= reads_by,
             None => now >= reads_by,
         };
-        if does_not_read || now >= end_sent.plus(MOMENT) {
+        if does_not_read || peer.has_read && now >= end_sent.plus(MOMENT) {
             return None;
         }
         Some(if now < reads_by { reads_by } else { again(reads_by) })
@@ -231,6 +233,7 @@ mod tests {
         let quiet = Peer {
             is_over: false,
             has_all: true,
+            has_read: true,
             sends: Some(false),
             round_trip_us: 0,
         };
@@ -245,6 +248,15 @@ mod tests {
         };
         let reading = Peer {
             has_all: false,
+            has_read: false,
+            ..sends
+        };
+        let later = Peer {
+            has_read: false,
+            ..quiet
+        };
+        let never = Peer {
+            has_read: false,
             ..sends
         };
         let over = Peer {
@@ -253,7 +265,7 @@ mod tests {
         };
         // In ms since the end of stream was sent: each look, what it shows, and when the next one is (0: let go).
         type Look = (u64, Peer, u64);
-        let cases: [(&str, &[Look]); 7] = [
+        let cases: [(&str, &[Look]); 9] = [
             ("has closed", &[(20, over, 0)]),
             (
                 "reads slowly, and sends",
@@ -283,6 +295,14 @@ mod tests {
                 ],
             ),
             ("sends on", &[(20, sends, 70), (70, sends, 90), (90, sends, 0)]),
+            (
+                "has not read, and may yet",
+                &[(20, later, 70), (1_070, later, 1_570), (1_570, quiet, 0)],
+            ),
+            (
+                "never reads",
+                &[(20, never, 70), (70, later, 90), (500, never, 0)],
+            ),
             ("is not heard", &[(20, unheard, 70), (70, unheard, 0)]),
         ];
         for (title, looks) in cases {

@@ -208,6 +208,7 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
                 tls: state.reaper.is_tls(id),
                 deaf: manner == Manner::LingerDeaf,
                 gated: state.gates.open(id),
+                unix: client.is_unix(),
             };
             state.linger.hold(now, id, fd, how)
         }

@@ -28,6 +28,7 @@ struct Held {
     deaf: bool,
     /// It was sending when it was closed, and its kernel sends again, late, what a gate has dropped.
     gated: bool,
+    unix: bool,
     /// The server has let go of its own descriptor.
     freed: bool,
     stay: Stay,
@@ -51,7 +52,9 @@ impl Held {
             socket::discard_input(self.fd)
         };
         // Most have closed by the first look: that is all there is to ask then.
-        let has_all = came.is_some() && socket::unacked(self.fd).unwrap_or(0) == 0;
+        let has_read = came.is_some() && socket::unacked(self.fd).unwrap_or(0) == 0;
+        // What is sent over a unix socket is in its peer's hands, read or not.
+        let has_all = came.is_some() && (has_read || self.unix);
         let round_trip_us = if has_all {
             socket::round_trip_us(self.fd)
         } else {
@@ -60,6 +63,7 @@ impl Held {
         Peer {
             is_over: came.is_none(),
             has_all,
+            has_read,
             sends: came.filter(|_| !self.deaf && !self.gated).map(|bytes| bytes > 0),
             round_trip_us: round_trip_us.unwrap_or(0),
         }
@@ -106,6 +110,7 @@ pub struct Holding {
     pub tls: bool,
     pub deaf: bool,
     pub gated: bool,
+    pub unix: bool,
 }
 
 /// All that linger.
@@ -224,7 +229,12 @@ impl Linger {
 
     /// Keeps a duplicate of a connection that the server is about to close.
     pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, how: Holding) -> Result<(), Refusal> {
-        let Holding { tls, deaf, gated } = how;
+        let Holding {
+            tls,
+            deaf,
+            gated,
+            unix,
+        } = how;
         if self.room.most == 0 {
             return Err(Refusal::NoNumber);
         }
@@ -246,6 +256,7 @@ impl Linger {
             tls,
             deaf,
             gated,
+            unix,
             freed: false,
             stay: Stay::new(now),
         };
