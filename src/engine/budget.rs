@@ -148,6 +148,8 @@ pub struct Look {
     pub spare: usize,
     /// All that there are.
     pub connections: usize,
+    /// What it took is mostly for texts that clients made long.
+    pub is_long: bool,
 }
 
 /// The share of the event loop's time that eviction may take.
@@ -223,9 +225,10 @@ impl Pace {
             ids,
             spare,
             connections,
+            is_long,
         } = look;
         let many = self.looks_are_dear() && ids >= BATCH_WHEN_DEAR;
-        if ids > 0 {
+        if ids > 0 && !is_long {
             let cheap = DEAR_US + DEAR_PER_ID_US * ids as u64;
             let walk = WALK_NS * connections as u64 / 1_000;
             let stalls = asked_us > cheap + walk;
@@ -247,7 +250,13 @@ impl Pace {
             self.stall_us = stall_us.max(self.stall_us * 3 / 4);
         }
         let share = if many { LOOK_SHARE_OF_MANY } else { LOOK_SHARE };
-        let owed_for_looking = asked_us.min(DEAREST_LOOK_US).saturating_mul(share);
+        // What a client has made dear is paid for in full.
+        let asked_us = if is_long {
+            asked_us
+        } else {
+            asked_us.min(DEAREST_LOOK_US)
+        };
+        let owed_for_looking = asked_us.saturating_mul(share);
         let owed_for_closing = other_us.saturating_mul(CLOSE_SHARE);
         let owed = owed_for_looking.saturating_add(owed_for_closing);
         let due = ids.saturating_sub(spare) as u64;
@@ -272,6 +281,7 @@ mod tests {
             ids,
             spare: 0,
             connections,
+            is_long: false,
         }
     }
 

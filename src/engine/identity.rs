@@ -1,9 +1,12 @@
 //! Identity: who a connection says to be, small enough to keep for each.
 
-/// FNV-1a (Fowler, Noll, Vo) of user and name: a change is missed once in four billion times, until
+use super::word::head;
+
+/// FNV-1a (Fowler, Noll, Vo) of user and name, as far as rules match them: a change is missed once in four billion times, until
 /// the next full recheck.
 pub fn fingerprint(user: &[u8], name: &[u8]) -> u32 {
     let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let (user, name) = (head(user), head(name));
     let hash = user.iter().fold(0x811c_9dc5, step);
     name.iter().fold(step(hash, &0), step)
 }
@@ -22,6 +25,8 @@ mod tests {
             ("", "appx"),
             ("app", "y"),
             ("", ""),
+            (&"x".repeat(255), ""),
+            ("", &"x".repeat(255)),
         ];
         let prints: std::collections::BTreeSet<u32> = all
             .iter()

@@ -17,6 +17,8 @@ const LIFE: Millis = Millis(1_000);
 /// ticks, of 10 ms at most, and one of the server's I/O threads may have it, which had to wait for a
 /// processor since.
 const MARGIN: Millis = Millis(100);
+/// Longer lines are not kept, in bytes.
+const LONGEST: usize = 4_096;
 
 /// What an earlier look has told of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,10 @@ impl Prefetch {
     /// Keeps the line of one that was found quiet by a look that began at `began`; whether it will last.
     pub fn keep(&mut self, began: Micros, seen: &Seen) -> bool {
         let line = seen.received.filter(|received| {
-            received.last.plus(MARGIN) <= began && seen.unread == Some(0) && !is_pushed_to(&seen.client)
+            received.last.plus(MARGIN) <= began
+                && seen.unread == Some(0)
+                && seen.client.line.len() <= LONGEST
+                && !is_pushed_to(&seen.client)
         });
         let line = line.map(|received| Line {
             text: seen.client.line.into(),
@@ -157,6 +162,8 @@ mod tests {
             ..seen("id=1 flags=U", 7, 500)
         };
         assert!(!Prefetch::default().keep(BEGAN, &unix));
+        let long = format!("id=1 flags=N name={}", "x".repeat(LONGEST));
+        assert!(!Prefetch::default().keep(BEGAN, &seen(&long, 7, 500)));
         let unread = Seen {
             unread: Some(3),
             ..seen("id=1 flags=N", 7, 500)

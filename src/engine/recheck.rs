@@ -7,9 +7,15 @@
 
 use super::client::ClientId;
 use super::time::Micros;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
-/// 1% of a core.
-const SHARE: u64 = 100;
+/// 0.9% of a core.
+const SHARE: u64 = 111;
+/// 0.1% of a core, for those that call themselves something so long that it is dear to look at them.
+const SHARE_OF_LONG: u64 = 1_000;
+/// From one of those to the next, at least.
+const LONG_PAUSE_US: u64 = 100_000;
 /// A round begins this long after the one before began, so that a change is seen, and its connection
 /// looked at and closed, within a second and within ten.
 const IDENTITY_PERIOD_US: u64 = 900_000;
@@ -60,6 +66,8 @@ pub struct Recheck {
     identity: Round,
     full: Round,
     paid_until: Micros,
+    long_paid_until: Micros,
+    last_long: ClientId,
 }
 
 impl Default for Recheck {
@@ -68,6 +76,8 @@ impl Default for Recheck {
             identity: Round::new(IDENTITY_PERIOD_US),
             full: Round::new(FULL_PERIOD_US),
             paid_until: Micros(0),
+            long_paid_until: Micros(0),
+            last_long: ClientId(0),
         }
     }
 }
@@ -109,15 +119,36 @@ impl Recheck {
     pub fn advance(&mut self, kind: Kind, position: Option<ClientId>) {
         let round = self.round(kind);
         match position {
-            Some(id) => round.position = id,
+            Some(id) => {
+                round.position = id;
+                round.running = true;
+            }
             None => round.running = false,
         }
     }
 
-    /// What it took.
-    pub fn spend(&mut self, now: Micros, us: u64) {
-        let owed = us.saturating_mul(SHARE);
-        self.paid_until = Micros(self.paid_until.0.max(now.0)).plus_micros(owed);
+    /// When one that is dear to look at may be looked at next.
+    pub fn next_long(&self) -> Micros {
+        self.long_paid_until
+    }
+
+    /// Whose turn it is among those.
+    pub fn turn_of_long(&mut self, now: Micros, long: &BTreeSet<ClientId>) -> Option<ClientId> {
+        let after = (Bound::Excluded(self.last_long), Bound::Unbounded);
+        let next = long.range(after).next().or_else(|| long.first()).copied()?;
+        self.last_long = next;
+        self.long_paid_until = self.long_paid_until.max(now.plus_micros(LONG_PAUSE_US));
+        Some(next)
+    }
+
+    /// What it took, of those that are dear to look at if `is_long`.
+    pub fn spend(&mut self, now: Micros, us: u64, is_long: bool) {
+        let (paid_until, share) = if is_long {
+            (&mut self.long_paid_until, SHARE_OF_LONG)
+        } else {
+            (&mut self.paid_until, SHARE)
+        };
+        *paid_until = (*paid_until).max(now).plus_micros(us.saturating_mul(share));
     }
 
     /// How often a connection's user and name are looked at (its type and library, if nothing else
@@ -128,7 +159,17 @@ impl Recheck {
         } else {
             &self.full
         };
-        let current = if round.running { now.since(round.began) } else { 0 };
+        // One that goes on, or should have begun again, takes as long already, and until what it owes is paid.
+        let current = if round.began > Micros(0) {
+            let at = if round.running {
+                now.max(self.paid_until)
+            } else {
+                self.paid_until
+            };
+            at.since(round.began)
+        } else {
+            0
+        };
         round.last_us.max(current).div_ceil(1_000)
     }
 }
@@ -149,7 +190,7 @@ mod tests {
             rounds += u64::from(kind == Kind::Identity && position == 0);
             let next = position + 128;
             recheck.advance(kind, (next < connections).then_some(ClientId(next)));
-            recheck.spend(now, cost);
+            recheck.spend(now, cost, false);
             spent += cost;
         }
         (spent, rounds, recheck)
@@ -161,6 +202,24 @@ mod tests {
         assert!(spent <= 600_000, "{spent} µs in 60 s");
         assert!(rounds >= 60, "{rounds} rounds in 60 s");
         assert!(recheck.period_ms(true, Micros(61_000_000)) <= 1_000);
+    }
+
+    #[test]
+    fn what_it_owes_shows_in_the_period_and_long_ones_owe_apart() {
+        let mut recheck = Recheck::default();
+        let now = Micros(1_000_000);
+        recheck.position(Kind::Identity, now);
+        recheck.advance(Kind::Identity, None);
+        recheck.spend(now, 30_000, true);
+        assert_eq!(
+            recheck.next(true).1,
+            Micros(FULL_PERIOD_US).min(now.plus_micros(IDENTITY_PERIOD_US))
+        );
+        assert_eq!(recheck.next_long(), now.plus_micros(30_000_000));
+        assert_eq!(recheck.period_ms(true, now), 900);
+        recheck.spend(now, 100_000, false);
+        assert_eq!(recheck.next(true).1, now.plus_micros(11_100_000));
+        assert_eq!(recheck.period_ms(true, now), 11_100);
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl Rule {
     /// Whether the connection, as it is now, is all that the rule asks for.
     #[must_use]
     pub fn matches(&self, client: &Client<'_>) -> bool {
-        let glob = |glob: &Option<Glob>, text| glob.as_ref().is_none_or(|g| g.matches(text));
+        // A pattern with stars takes as long as both are, and the text may have been chosen to be long.
+        let glob = |glob: &Option<Glob>, text| glob.as_ref().is_none_or(|g| g.matches(word::head(text)));
         let unix = client.is_unix();
         let addr = |net: &Option<AddrMatch>, text| net.is_none_or(|n| n.matches(text, unix));
         glob(&self.user, client.user)

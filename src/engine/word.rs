@@ -94,6 +94,14 @@ pub fn cut(text: &[u8]) -> [&[u8]; 2] {
     [head.get(..MOST - begun).unwrap_or(head), CUT]
 }
 
+/// As much of a text as counts where it is matched or told apart: what [`cut`] keeps of it. Whoever chose it must
+/// not choose what that takes.
+#[must_use]
+pub fn head(text: &[u8]) -> &[u8] {
+    let [head, _] = cut(text);
+    head
+}
+
 /// Words as an error lists them: `a, b or c`.
 #[must_use]
 pub fn one_of(words: &[&str]) -> String {

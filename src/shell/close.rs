@@ -1,15 +1,15 @@
 //! Close: carries out a plan. Looks, lets the engine judge, closes, and tells it what came of it.
 
-use super::ffi::{self, socket, Context};
+use super::ffi::{self, socket, text, Context};
 use super::linger::Holding;
 use super::state::{self, State};
 use super::{clock, log, look};
-use crate::engine::client::Client;
+use crate::engine::client::{Client, ClientId};
 use crate::engine::info_line;
 use crate::engine::journal::How;
 use crate::engine::manner::{Manner, Refusal, Surroundings};
 use crate::engine::prefetch::Line;
-use crate::engine::reaper::{Closing, Plan, Reaper};
+use crate::engine::reaper::{Closing, Plan, Reaper, LONG_ROUND};
 use crate::engine::time::Micros;
 
 /// Redis 7.2, with which Valkey says to be compatible: from here on a server with a child shuts down
@@ -61,6 +61,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
             state.gates.shut(now, id, fd);
         }
     });
+    leave_out_the_long(ctx, now, &mut plan);
     identify(ctx, now, &plan);
     let mut asked = clock::worked_us();
     if !plan.look.is_empty() {
@@ -99,11 +100,29 @@ fn is_verbose(ctx: Context, now: Micros) -> bool {
     state::with(|state| state.summary.is_verbose()).unwrap_or(false)
 }
 
+/// One look with many long names in it would stand for as long as it takes to print them all.
+fn leave_out_the_long(ctx: Context, now: Micros, plan: &mut Plan) {
+    let ids: Vec<ClientId> = state::with(|state| state.reaper.to_measure(plan).collect()).unwrap_or_default();
+    let (mut names, mut all) = (Vec::with_capacity(ids.len()), 0_usize);
+    for id in ids {
+        if all > LONG_ROUND {
+            break;
+        }
+        let name = text::name_of(ctx, id.0).map_or(0, |name| name.bytes().len());
+        names.push(name);
+        all = all.saturating_add(name);
+    }
+    state::with(|state| state.reaper.leave_out_the_long(now, plan, &names));
+}
+
 fn identify(ctx: Context, now: Micros, plan: &Plan) {
     for id in &plan.identify {
         if let Some((user, name)) = look::identity(ctx, *id) {
             let name = name.as_ref().map_or(&[][..], |name| name.bytes());
-            state::with(|state| state.reaper.identified(now, *id, user.bytes(), name));
+            let goes_on = state::with(|state| state.reaper.identified(now, *id, user.bytes(), name));
+            if goes_on != Some(true) {
+                break;
+            }
         }
     }
 }

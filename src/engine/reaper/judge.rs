@@ -84,6 +84,7 @@ impl Reaper {
             state,
             State::Scheduled | State::Parked | State::Draining | State::Ready | State::Again
         ) {
+            self.note_length(id, client.line.len());
             if activity != Activity::Quiet || client.is_closing() || !self.prefetch.keep(now, seen) {
                 self.prefetch.keep_none(id);
             }
@@ -94,6 +95,7 @@ impl Reaper {
         }
         let identity = identity::fingerprint(client.user, client.name);
         self.registry.set_identity(id, identity);
+        self.note_length(id, client.line.len());
         let entry = *self.registry.get(id)?;
         if client.is_closing() {
             self.park(id, Micros::NEVER);

@@ -20,7 +20,7 @@ pub use held::Held;
 use held::Own;
 pub use judge::Closing;
 pub use orders::Order;
-pub use plan::{Plan, GATE};
+pub use plan::{Plan, GATE, LONG_ROUND};
 pub use view::{Report, Row};
 
 use super::budget::{Pace, Rate};
@@ -35,7 +35,7 @@ use super::registry::{Entry, Registry, State};
 use super::settings::{Percent, Settings};
 use super::tally::Tally;
 use super::time::{Micros, Millis};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Test-only: leaves out one of the two precautions, to show what is lost without it.
 #[cfg(feature = "test-faults")]
@@ -74,6 +74,10 @@ pub struct Reaper {
     own_may_close: usize,
     /// How many have been closed in it.
     closings: usize,
+    /// Bytes that were read in it of what clients call themselves.
+    texts: usize,
+    /// Those to whom it is dear to look, for what they call themselves.
+    long: BTreeSet<ClientId>,
     prefetch: Prefetch,
     /// Until this moment `rate` held up whoever was due.
     rate_held_until: Micros,
@@ -105,6 +109,8 @@ impl Reaper {
             may_close: 0,
             own_may_close: 0,
             closings: 0,
+            texts: 0,
+            long: BTreeSet::new(),
             prefetch: Prefetch::default(),
             rate_held_until: Micros(0),
             own_rate_held_until: Micros(0),
@@ -163,6 +169,7 @@ impl Reaper {
             }
             self.prefetch.take(Micros::NEVER, id);
             self.kept.forget(id);
+            self.long.remove(&id);
         }
     }
 

@@ -43,7 +43,14 @@ pub struct Plan {
     waited: usize,
     /// Each by user and name only.
     pub identify: Vec<ClientId>,
+    /// One among all these is long.
+    has_long: bool,
 }
+
+/// Who calls itself something longer than this, in bytes, makes a look dear: there is one at most in each.
+const LONG: usize = 4_096;
+/// So much is read of user and name, all together, in one round.
+pub const LONG_ROUND: usize = 64 * 1_024;
 
 impl Plan {
     pub fn is_empty(&self) -> bool {
@@ -71,6 +78,7 @@ impl Reaper {
         let again = again.then(|| self.pace.next_spare(now));
         let rate = self.rate.next(now);
         let [backlog, again] = [backlog, again].map(|at| at.map(|at| at.max(rate)));
+        let long = (!self.long.is_empty()).then(|| self.recheck.next_long().max(self.pace.next_spare(now)));
         let own = schedule.queue(Queue::Own).first().map(|(at, _)| *at);
         let own = own.map(|at| at.min(self.pace.next_spare(now).max(self.own_rate.next(now))));
         let recheck = self.is_recheck_wanted().then(|| {
@@ -79,7 +87,7 @@ impl Reaper {
         });
         // Not the least of those that are there: compiled, that compares what a `None` leaves unset before it
         // asks whether it is there, and valgrind takes it for a fault.
-        let next = [scheduled, young, looks, backlog, again, own, recheck]
+        let next = [scheduled, young, looks, backlog, again, own, recheck, long]
             .map(|at| at.unwrap_or(Micros::NEVER))
             .into_iter()
             .fold(Micros::NEVER, Micros::min);
@@ -116,6 +124,7 @@ impl Reaper {
         self.advance_cursor(now);
         self.queue_the_due(now);
         self.closings = 0;
+        self.texts = 0;
         self.may_close = self.rate.allowance(now) as usize;
         self.own_may_close = self.own_rate.allowance(now) as usize;
         if self.pace.next_closing(now) <= now {
@@ -124,6 +133,7 @@ impl Reaper {
             if self.pace.next_spare(now) <= now {
                 self.take_own(now, &mut plan);
                 self.take_again(now, &mut plan);
+                self.take_long_recheck(now, &mut plan);
                 self.take_rechecks(now, &mut plan);
             }
             if self.pace.may_look(now) {
@@ -249,7 +259,7 @@ impl Reaper {
                 if plan.look.len() >= wanted {
                     break;
                 }
-                if self.registry.state(id) == Some(State::Ready) {
+                if self.registry.state(id) == Some(State::Ready) && self.has_room(plan, id) {
                     self.prefetch.take(now, id);
                     self.registry.plan(id, State::Looking, place);
                     plan.look.push(id);
@@ -268,6 +278,9 @@ impl Reaper {
         let queue = self.registry.schedule().queue(queue).iter();
         let those: Vec<(Micros, ClientId)> = queue.take(most).copied().collect();
         for (place, id) in those {
+            if !self.has_room(plan, id) {
+                continue;
+            }
             self.prefetch.take(now, id);
             self.registry.plan(id, State::Looking, place);
             plan.look.push(id);
@@ -280,6 +293,28 @@ impl Reaper {
         if self.may_close > 0 {
             let room = self.pace.batch().saturating_sub(plan.look.len());
             self.take_from(Queue::Again, room, now, plan);
+        }
+    }
+
+    fn is_long(&self, id: ClientId) -> bool {
+        !self.long.is_empty() && self.long.contains(&id)
+    }
+
+    /// Whether `id` may be looked at with the others: of those that are dear by themselves, one in a round.
+    fn has_room(&self, plan: &mut Plan, id: ClientId) -> bool {
+        let is_long = self.is_long(id);
+        let has_room = !(is_long && plan.has_long);
+        plan.has_long |= is_long;
+        has_room
+    }
+
+    /// What was read of `id` had so many bytes.
+    pub(super) fn note_length(&mut self, id: ClientId, bytes: usize) {
+        self.texts = self.texts.saturating_add(bytes);
+        if bytes > LONG {
+            self.long.insert(id);
+        } else if !self.long.is_empty() {
+            self.long.remove(&id);
         }
     }
 
@@ -308,7 +343,7 @@ impl Reaper {
         let paced = first(Queue::Looks).filter(|id| self.drains.is_paced(*id));
         let mut next: Vec<ClientId> = held_up.chain(paced).chain(first(Queue::Limits)).collect();
         next.truncate(most);
-        next.retain(|id| !self.prefetch.was_asked_for(*id));
+        next.retain(|id| !self.prefetch.was_asked_for(*id) && !self.is_long(*id));
         next.truncate(room);
         plan.ahead = next;
     }
@@ -335,6 +370,31 @@ impl Reaper {
             State::Draining => self.drains.has_not_begun(id),
             _ => false,
         }
+    }
+
+    /// One of those to whom it is dear to look, with a share of its own: others must not wait until it is paid for.
+    fn take_long_recheck(&mut self, now: Micros, plan: &mut Plan) {
+        if self.long.is_empty() || plan.has_long || self.recheck.next_long() > now {
+            return;
+        }
+        let Some(id) = self.recheck.turn_of_long(now, &self.long) else {
+            return;
+        };
+        let Some((entry, state)) = self.registry.get_with_state(id) else {
+            return;
+        };
+        if self.is_rechecked(id, state) {
+            let at = entry.at();
+            self.registry.plan(id, State::Rechecking, at);
+            plan.look.push(id);
+            plan.rechecks += 1;
+            plan.has_long = true;
+        }
+    }
+
+    /// Whether what was read in this round of `count` is mostly what clients made long.
+    fn is_mostly_long(&self, count: usize) -> bool {
+        self.texts > LONG.max(count.saturating_mul(LONG / 4))
     }
 
     fn take_rechecks(&mut self, now: Micros, plan: &mut Plan) {
@@ -367,7 +427,7 @@ impl Reaper {
             }
             position = id;
             passed += 1;
-            if self.is_rechecked(id, state) {
+            if self.is_rechecked(id, state) && !self.is_long(id) {
                 found.push(id);
             }
         }
@@ -379,12 +439,12 @@ impl Reaper {
                     let at = self.registry.get(*id).map_or(Micros::NEVER, |entry| entry.at());
                     self.registry.plan(*id, State::Rechecking, at);
                 }
-                plan.rechecks = found.len();
+                plan.rechecks += found.len();
                 plan.look.extend(found);
             }
         }
         // Passing over the others costs a little as well.
-        self.recheck.spend(now, passed as u64 / 32 + 1);
+        self.recheck.spend(now, passed as u64 / 32 + 1, false);
     }
 
     /// Takes those out of the plan that were busy at their last look and have input waiting now: they
@@ -433,8 +493,10 @@ impl Reaper {
         gates
     }
 
-    /// User and name of a connection that [`Plan::identify`] named.
-    pub fn identified(&mut self, now: Micros, id: ClientId, user: &[u8], name: &[u8]) {
+    /// User and name of a connection that [`Plan::identify`] named; whether to go on with the next. Where they
+    /// turn out to be long, the rest of them have their turn later.
+    pub fn identified(&mut self, now: Micros, id: ClientId, user: &[u8], name: &[u8]) -> bool {
+        self.note_length(id, user.len().saturating_add(name.len()));
         self.notice_reset(&Client {
             user,
             name,
@@ -449,6 +511,11 @@ impl Reaper {
         if changed && state.is_some_and(|state| self.is_rechecked(id, state)) {
             self.queue(id, now);
         }
+        let goes_on = self.texts <= LONG_ROUND;
+        if !goes_on {
+            self.recheck.advance(Kind::Identity, Some(id));
+        }
+        goes_on
     }
 
     /// A plan was carried out: the server was asked for `asked_us`, and judging and closing took
@@ -465,6 +532,7 @@ impl Reaper {
             ids: asked_for,
             spare: plan.rechecks + plan.waited,
             connections: self.registry.len(),
+            is_long: self.is_mostly_long(asked_for),
         };
         self.pace.spend(now, look, asked_us, other_us);
         self.note_whom_rate_holds(now);
@@ -479,27 +547,64 @@ impl Reaper {
             0 => asked_us,
             all => (asked_us + other_us) * plan.rechecks as u64 / all as u64,
         };
-        self.recheck.spend(now, share);
+        let names = plan.look.len() + plan.ahead.len() + plan.identify.len();
+        self.recheck.spend(now, share, self.is_mostly_long(names));
+    }
+
+    /// Was to be looked at, and is not: it has its place again.
+    fn put_back(&mut self, now: Micros, id: ClientId) {
+        let Some((entry, state)) = self.registry.get_with_state(id) else {
+            return;
+        };
+        let at = entry.at();
+        match state {
+            State::Looking if at > now => self.registry.plan(id, State::Own, at),
+            State::Looking => self.queue(id, at),
+            State::Rechecking if self.drains.get(id).is_some() => {
+                self.registry.plan(id, State::Draining, at);
+            }
+            State::Rechecking => self.registry.plan(id, State::Parked, at),
+            _ => {}
+        }
+    }
+
+    /// Which names are to be measured before a look: a name can be had alone, and a line only with all others.
+    pub fn to_measure<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = ClientId> + 'a {
+        let those = plan.look.iter().chain(&plan.ahead).copied();
+        those.filter(|id| !self.is_long(*id))
+    }
+
+    /// Leaves those out whose names turned out to be long, but for one. `names` are the lengths for
+    /// [`to_measure`](Self::to_measure), in its order, up to where they came to [`LONG_ROUND`]: the others
+    /// have their turn in the next round.
+    pub fn leave_out_the_long(&mut self, now: Micros, plan: &mut Plan, names: &[usize]) {
+        let mut names = names.iter();
+        for id in std::mem::take(&mut plan.look) {
+            let fits = self.is_long(id)
+                || match names.next() {
+                    None => false,
+                    Some(bytes) if *bytes <= LONG => true,
+                    Some(_) => {
+                        self.long.insert(id);
+                        self.has_room(plan, id)
+                    }
+                };
+            if fits {
+                plan.look.push(id);
+            } else {
+                let rechecked = self.registry.state(id) == Some(State::Rechecking);
+                plan.rechecks = plan.rechecks.saturating_sub(usize::from(rechecked));
+                self.put_back(now, id);
+            }
+        }
+        plan.ahead
+            .retain(|_| names.next().is_some_and(|bytes| *bytes <= LONG));
     }
 
     /// The server would not be looked at: everybody keeps its place, to be looked at a little later. What was
     /// done until then is paid for all the same.
     pub fn look_failed(&mut self, now: Micros, plan: &Plan, asked_us: u64, other_us: u64) {
-        for id in &plan.look {
-            let Some((entry, state)) = self.registry.get_with_state(*id) else {
-                continue;
-            };
-            let at = entry.at();
-            match state {
-                State::Looking if at > now => self.registry.plan(*id, State::Own, at),
-                State::Looking => self.queue(*id, at),
-                State::Rechecking if self.drains.get(*id).is_some() => {
-                    self.registry.plan(*id, State::Draining, at);
-                }
-                State::Rechecking => self.registry.plan(*id, State::Parked, at),
-                _ => {}
-            }
-        }
+        plan.look.iter().for_each(|id| self.put_back(now, *id));
         self.carried_out(now, plan, asked_us, other_us);
         self.pace.rest(now.plus(Millis(100)));
     }

@@ -83,9 +83,21 @@ struct World {
     look_us: u64,
     /// The most that were closed in one round.
     most_at_once: usize,
+    /// What a look takes for each whose user is "long", and whose name is.
+    long_ms: u64,
+    /// The most of them that were asked for in one round.
+    most_long: usize,
     /// Who was taken off its keys, and when; and what becomes of them.
     off_keys: Vec<(u64, u64)>,
     then: Is,
+}
+
+fn name_of(user: &str) -> String {
+    if user == "long" {
+        "n".repeat(100_000)
+    } else {
+        String::new()
+    }
 }
 
 fn us(ms: u64) -> Micros {
@@ -116,6 +128,8 @@ impl World {
             looks: 0,
             look_us: 0,
             most_at_once: 0,
+            long_ms: 0,
+            most_long: 0,
             off_keys: Vec::new(),
             then: Is::Quiet,
         }
@@ -155,12 +169,33 @@ impl World {
     fn carry_out(&mut self) {
         let now = us(self.now);
         let before = self.gone.len();
-        let plan = self.reaper.tick(now);
+        let mut plan = self.reaper.tick(now);
+        let mut all = 0;
+        let names: Vec<usize> = self
+            .reaper
+            .to_measure(&plan)
+            .map(|id| self.peers.get(&id.0).map_or(0, |peer| name_of(peer.user).len()))
+            .take_while(|bytes| {
+                let before = all;
+                all += bytes;
+                before <= LONG_ROUND
+            })
+            .collect();
+        self.reaper.leave_out_the_long(now, &mut plan, &names);
+        let mut long = 0;
         for id in &plan.identify {
             if let Some(peer) = self.peers.get(&id.0) {
-                self.reaper.identified(now, *id, peer.user.as_bytes(), b"");
+                let user = peer.user;
+                long += usize::from(user == "long");
+                if !self
+                    .reaper
+                    .identified(now, *id, user.as_bytes(), name_of(user).as_bytes())
+                {
+                    break;
+                }
             }
         }
+        let identified = long;
         for line in &plan.known {
             let known = info_line::parse(&line.text).unwrap();
             let Some(peer) = self.peers.get(&known.id.0).cloned() else {
@@ -177,17 +212,21 @@ impl World {
                 continue;
             };
             let line = format!(
-                "id={id} addr=1.2.3.4:5 fd=8 idle=9 user={} {}",
+                "id={id} addr=1.2.3.4:5 fd=8 idle=9 user={} {} name={}",
                 peer.user,
-                peer.is.line()
+                peer.is.line(),
+                name_of(peer.user),
             );
+            long += usize::from(peer.user == "long");
             let client = info_line::parse(line.as_bytes()).unwrap();
             let seen = self.seen(&peer, client);
             let closing = self.reaper.judge(now, &seen, &self.around());
             self.close(client, closing);
         }
         self.most_at_once = self.most_at_once.max(self.gone.len() - before);
+        self.most_long = self.most_long.max(long - identified);
         let asked_us = if plan.look.is_empty() { 0 } else { self.look_us };
+        let asked_us = asked_us + long as u64 * self.long_ms * 1_000;
         self.reaper.carried_out(now, &plan, asked_us, 0);
     }
 
@@ -277,6 +316,7 @@ impl World {
             ("schedule", reaper.registry.schedule().count(), connections),
             ("drains", reaper.drains.len(), connections),
             ("own", reaper.own.len(), connections),
+            ("long", reaper.long.len(), connections),
             ("prefetch", reaper.prefetch.len(), connections.min(asked_for)),
             (
                 "journal",
@@ -719,6 +759,33 @@ fn however_many_are_waited_for_the_quiet_go_at_their_limits_and_info_tells() {
         world.pass(20_000);
         assert_eq!(world.gone.len(), 4_100, "rate {rate}");
     }
+}
+
+#[test]
+fn those_with_long_names_are_looked_at_one_at_a_time_and_nobody_waits_for_what_they_cost() {
+    let mut world = World::new(&[
+        (Name::Maxage, "1h"),
+        (
+            Name::Rules,
+            "ci: user=ci maxage=1s; pub: type=pubsub maxage=1s; etl: name=*etl*x maxage=500",
+        ),
+    ]);
+    world.long_ms = 3;
+    let ids: Vec<u64> = (0..60)
+        .map(|n| world.connect(Is::Quiet, if n % 3 == 0 { "long" } else { "app" }))
+        .collect();
+    world.pass(120_000);
+    assert_eq!(world.most_long, 1, "in one look");
+    assert_eq!(world.ids_gone(), []);
+    let period = world.reaper.report(us(world.now)).recheck_period_ms;
+    assert!(period <= 1_000, "{period} ms");
+    world.peers.get_mut(&ids[50]).unwrap().user = "ci";
+    world.pass(1_500);
+    assert_eq!(world.ids_gone(), [ids[50]]);
+    // The long ones have their turns as well.
+    world.become_(ids[57], Is::Subscriber);
+    world.pass(120_000);
+    assert_eq!(world.ids_gone(), [ids[50], ids[57]]);
 }
 
 #[test]

@@ -95,6 +95,7 @@ impl Reaper {
                 + self.own.len() * 2 * size_of::<(ClientId, Own)>()
                 + self.prefetch.memory()
                 + self.kept.memory()
+                + self.long.len() * 2 * size_of::<ClientId>()
                 + self.journal.memory(),
         }
     }
