@@ -133,8 +133,33 @@ impl Micros {
     }
 }
 
+/// When a process began, in ticks after the boot, by what /proc/PID/stat says of it.
+#[must_use]
+pub fn start_ticks(stat: &[u8]) -> Option<u64> {
+    // The name, in parentheses, may hold anything.
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+    // The 22nd of all, and the state after the name is the third.
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_start_of_a_process_is_found_whatever_its_name() {
+        let stat =
+            "42 (a) b (c) S 1 42 42 0 -1 4194560 5 0 0 0 1 2 0 0 20 0 7 0 3085401 12 9 18446744073709551615";
+        assert_eq!(start_ticks(stat.as_bytes()), Some(3_085_401));
+        for bad in [
+            "",
+            "42 (a",
+            "42 (a) S 1 2",
+            "42 (a) S 1 42 42 0 -1 0 5 0 0 0 1 2 0 0 20 0 7 0 x",
+        ] {
+            assert_eq!(start_ticks(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
     use super::*;
     use proptest::prelude::*;
 

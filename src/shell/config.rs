@@ -108,6 +108,7 @@ fn restart(ctx: Context) {
             .unwrap_or_else(|| state.reaper.settings().clone());
         state.let_all_go();
         state.reaper = Reaper::new(now, ffi::socket::random(), settings);
+        state.untracked_since = clock::process_began();
     });
     guard::heal();
     if verify::find_all(ctx) {

@@ -1,6 +1,7 @@
 //! State: the one cell that holds the engine. Never borrowed across a call into the server, which may
 //! call back.
 
+use super::clock;
 use super::ffi::event::Events;
 use super::ffi::guard;
 use super::gates::Gates;
@@ -25,6 +26,8 @@ pub struct State {
     pub summary: Summary,
     pub verifier: Verifier,
     pub unload_refused_at: Option<Micros>,
+    /// Nobody who is not tracked was there before.
+    pub untracked_since: Micros,
 }
 
 impl State {
@@ -38,6 +41,7 @@ impl State {
             summary: Summary::default(),
             verifier: Verifier::default(),
             unload_refused_at: None,
+            untracked_since: clock::process_began(),
         }
     }
 

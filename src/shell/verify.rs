@@ -60,9 +60,12 @@ pub fn find_all(ctx: Context) -> bool {
         let known = state::with(|state| state.reaper.is_tracked(client.id)).unwrap_or(true);
         if !known {
             let tls = ffi::is_tls(client.id.0);
-            state::with(|state| state.reaper.found(now, &client, tls));
+            state::with(|state| state.reaper.found(now, &client, tls, state.untracked_since));
         }
     }
-    state::with(|state| state.arm(now));
+    state::with(|state| {
+        state.untracked_since = now;
+        state.arm(now);
+    });
     true
 }

@@ -5,7 +5,7 @@ use crate::on_servers;
 use crate::support::conn::{all_ends, Conn, Gone};
 use crate::support::noise::beside;
 use crate::support::resp::Value;
-use crate::support::server::{Server, Setup};
+use crate::support::server::{client_line, figure, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -25,7 +25,9 @@ impl Clock {
         Clock { file }
     }
 
-    fn server(&self, on: &'static str) -> Server {
+    /// A server whose wall clock it is.
+    fn server(&self, setup: Setup) -> Server {
+        let on = setup.name;
         let lib = |name: &str| -> PathBuf {
             [env!("CARGO_MANIFEST_DIR"), ".servers/lib", name]
                 .iter()
@@ -36,8 +38,7 @@ impl Clock {
             // Its allocator and libfaketime lock each other up, unless libc comes first.
             preload += ":libc.so.6";
         }
-        Setup::of(on)
-            .module(&format!("maxage {LIMIT}"))
+        setup
             .env("LD_PRELOAD", &preload)
             .env("FAKETIME_TIMESTAMP_FILE", &self.file.path().display().to_string())
             .env("FAKETIME_NO_CACHE", "1")
@@ -66,7 +67,7 @@ impl Clock {
 on_servers!(FIVE, alone, steps_of_the_wall_clock_move_no_limit);
 fn steps_of_the_wall_clock_move_no_limit(on: &'static str) {
     let clock = Clock::new();
-    let server = clock.server(on);
+    let server = clock.server(Setup::of(on).module(&format!("maxage {LIMIT}")));
     let mut admin = server.admin();
     let steps: [(&str, &[i64]); 3] = [
         ("an hour back", &[-1]),
@@ -109,4 +110,27 @@ fn steps_of_the_wall_clock_move_no_limit(on: &'static str) {
             noise.max
         ));
     }
+}
+
+on_servers!(FIVE, beside, a_step_before_it_is_loaded_makes_nobody_older);
+fn a_step_before_it_is_loaded_makes_nobody_older(on: &'static str) {
+    let clock = Clock::new();
+    let server = clock.server(Setup::of(on));
+    let began = Instant::now();
+    let mut admin = server.admin();
+    let mut conn = server.client();
+    let id = conn.id();
+    clock.step(&mut admin, 1);
+    // The server takes it for an hour old.
+    let age = |line: String| line.split_once(" age=").map(|(_, rest)| rest.starts_with("3"));
+    wait_until("the server to see it", || {
+        client_line(&mut admin, id).and_then(age) == Some(true)
+    });
+    server.load(&mut admin, "maxage 30m");
+    let oldest = figure(&mut admin, "oldest_connection_age_ms");
+    // The process began before it was waited for.
+    let most = began.elapsed() + ms(20_000);
+    assert!(u128::from(oldest as u64) < most.as_millis(), "{oldest} ms old");
+    assert_eq!(figure(&mut admin, "evicted_connections"), 0);
+    conn.ok("PING");
 }

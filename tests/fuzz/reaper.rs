@@ -54,7 +54,7 @@ pub fn life(inputs: &mut Inputs) {
             }
             2 => {
                 let client = client(inputs, id);
-                reaper.found(now, &client, false);
+                reaper.found(now, &client, false, Micros(inputs.number()));
             }
             3 => reaper.disconnected(id),
             4 => reaper.reconfigure(now, settings(inputs)),

@@ -148,9 +148,12 @@ impl Reaper {
 
     /// A connection that was there before the module: the server knows its age in whole seconds,
     /// so it is taken for as young as it can be.
-    pub fn found(&mut self, now: Micros, client: &Client, tls: bool) {
+    ///
+    /// The server counts seconds of the wall clock, which may have stepped: nobody was there before `earliest`.
+    pub fn found(&mut self, now: Micros, client: &Client, tls: bool, earliest: Micros) {
         let at_least = Millis(client.age_s.saturating_sub(1).saturating_mul(1_000));
-        self.registry.insert(client.id, now.minus(at_least), tls);
+        let birth = now.minus(at_least).max(earliest.min(now));
+        self.registry.insert(client.id, birth, tls);
         // It may be older than connections that are scheduled already.
         if client.id <= self.cursor && self.registry.state(client.id) == Some(State::Young) {
             self.plan_anew(client.id);

@@ -1122,9 +1122,12 @@ fn a_connection_found_at_load_is_taken_for_as_young_as_it_can_be() {
     let mut world = World::new(&[(Name::Maxage, "10s")]);
     for (id, age_s, goes_after) in [(3, 9, 2_000), (4, 0, 10_000), (5, 30, 10_000)] {
         let line = format!("id={id} age={age_s}");
-        world
-            .reaper
-            .found(us(world.now), &info_line::parse(line.as_bytes()).unwrap(), false);
+        world.reaper.found(
+            us(world.now),
+            &info_line::parse(line.as_bytes()).unwrap(),
+            false,
+            us(0),
+        );
         world.peers.insert(
             id,
             Peer {
@@ -1147,6 +1150,20 @@ fn a_connection_found_at_load_is_taken_for_as_young_as_it_can_be() {
 }
 
 #[test]
+fn nobody_that_is_found_is_older_than_can_be() {
+    let client = info_line::parse(b"id=1 age=3600").unwrap();
+    for (there_since, age) in [(10_000, 10_000), (0, 0), (7_200_000, 3_599_000)] {
+        let mut world = World::new(&[(Name::Maxage, "1d")]);
+        world.pass(8_000_000);
+        let now = us(world.now);
+        let earliest = now.minus(Millis(there_since));
+        world.reaper.found(now, &client, false, earliest);
+        let got = world.reaper.age(now, ClientId(1));
+        assert_eq!(got, Some(Millis(age)), "there for {there_since}");
+    }
+}
+
+#[test]
 fn extremes_of_age_and_limit_neither_overflow_nor_evict() {
     for maxage in [
         "1",
@@ -1164,6 +1181,7 @@ fn extremes_of_age_and_limit_neither_overflow_nor_evict() {
             us(world.now),
             &info_line::parse(ancient.as_bytes()).unwrap(),
             false,
+            us(0),
         );
         world.peers.insert(
             1,

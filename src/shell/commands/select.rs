@@ -118,7 +118,7 @@ pub fn age_of(now: Micros, client: &Client) -> Millis {
     known.unwrap_or_else(|| {
         let tls = ffi::is_tls(client.id.0);
         state::with(|state| {
-            state.reaper.found(now, client, tls);
+            state.reaper.found(now, client, tls, state.untracked_since);
             state.reaper.age(now, client.id)
         })
         .flatten()

@@ -20,6 +20,14 @@ pub fn wall_ms() -> u64 {
     clock_us(libc::CLOCK_REALTIME) / 1_000
 }
 
+/// Microseconds since this tick after the boot, as /proc counts them.
+pub fn us_since_tick(tick: u64) -> Option<u64> {
+    // SAFETY: asks for a constant of the system's.
+    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+    let began = tick.saturating_mul(1_000_000).checked_div(a_second)?;
+    clock_us(libc::CLOCK_BOOTTIME).checked_sub(began)
+}
+
 fn clock_us(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
