@@ -20,6 +20,17 @@ pub struct Command {
     pub reach: Reach,
 }
 
+/// A turn that is later than this was missed: the process stood still, or was stopped.
+const MISSED: Millis = Millis(1_000);
+
+impl Command {
+    /// Whether the turn that OVER gave it is past. All that were missed would come at once otherwise; they go as
+    /// `rate` lets them.
+    pub fn is_missed(&self, now: Micros) -> bool {
+        now > self.start.plus(MISSED)
+    }
+}
+
 /// A connection that is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
@@ -94,6 +105,9 @@ impl Drain {
 #[derive(Debug, Default)]
 pub struct Drains {
     by_id: BTreeMap<ClientId, Drain>,
+    /// How much of its grace, in µs, one has had that was exempt before it ended: should it be so no more, it has
+    /// the rest.
+    spent: BTreeMap<ClientId, u64>,
 }
 
 impl Drains {
@@ -108,6 +122,33 @@ impl Drains {
 
     pub fn remove(&mut self, id: ClientId) -> Option<Drain> {
         self.by_id.remove(&id)
+    }
+
+    /// It is gone.
+    pub fn forget(&mut self, id: ClientId) {
+        self.by_id.remove(&id);
+        self.spent.remove(&id);
+    }
+
+    /// `id` is waited for no more, after so much of its grace.
+    pub fn rest(&mut self, id: ClientId, spent_us: u64) {
+        self.by_id.remove(&id);
+        self.spent.insert(id, spent_us);
+    }
+
+    /// How much of its grace `id` has had when it was waited for before.
+    pub fn spent_us(&self, id: ClientId) -> u64 {
+        self.spent.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Other limits hold: grace begins anew.
+    pub fn forget_spent(&mut self) {
+        self.spent.clear();
+    }
+
+    #[cfg(test)]
+    pub fn resting(&self) -> usize {
+        self.spent.len()
     }
 
     /// Whether it is waited for, and its time has not come: it may become something else meanwhile, as one may
@@ -137,7 +178,8 @@ impl Drains {
 
     /// About how much memory they hold, in bytes.
     pub fn memory(&self) -> usize {
-        self.by_id.len() * 2 * size_of::<(ClientId, Drain)>()
+        let spent = self.spent.len() * 2 * size_of::<(ClientId, u64)>();
+        self.by_id.len() * 2 * size_of::<(ClientId, Drain)>() + spent
     }
 }
 

@@ -114,7 +114,7 @@ impl Reaper {
         });
         let command_due = drain.command.map_or(Micros::NEVER, |command| command.start);
         if age_due.min(command_due) > now {
-            self.not_due(id, drain, age_due, command_due);
+            self.not_due(now, id, drain, age_due, command_due);
             return None;
         }
         if state == State::Rechecking {
@@ -126,18 +126,22 @@ impl Reaper {
             self.note_dry_run(now, seen, &entry, &held, age_due, around);
             drain.age_since = None;
             if rest {
-                self.not_due(id, drain, Micros::NEVER, command_due);
+                self.not_due(now, id, drain, Micros::NEVER, command_due);
             } else {
                 self.park(id, Micros::NEVER);
             }
             return None;
         }
         if age_due <= now && !self.settings.dry_run {
-            drain.age_since = drain.age_since.or(Some(now));
+            let spent = self.drains.spent_us(id);
+            drain.age_since = drain.age_since.or(Some(Micros(now.0.saturating_sub(spent))));
         } else {
             drain.age_since = None;
         }
         if command_due <= now {
+            if let Some(command) = drain.command.as_mut().filter(|_| drain.command_since.is_none()) {
+                command.paced &= !command.is_missed(now);
+            }
             drain.command_since = drain.command_since.or(Some(now));
         }
         let by_command = match (drain.command_since, drain.age_since) {
@@ -309,7 +313,11 @@ impl Reaper {
         }
     }
 
-    fn not_due(&mut self, id: ClientId, mut drain: Drain, age_due: Micros, command_due: Micros) {
+    fn not_due(&mut self, now: Micros, id: ClientId, mut drain: Drain, age_due: Micros, command_due: Micros) {
+        // Exempt for a moment and back again must not begin grace anew.
+        if let Some(since) = drain.age_since {
+            self.drains.rest(id, now.since(since));
+        }
         if drain.command.is_some() {
             drain.age_since = None;
             drain.command_since = None;

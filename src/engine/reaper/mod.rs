@@ -164,9 +164,7 @@ impl Reaper {
     /// that it refused.
     pub fn disconnected(&mut self, id: ClientId) {
         if self.registry.remove(id).is_some() {
-            if !self.drains.is_empty() {
-                self.drains.remove(id);
-            }
+            self.drains.forget(id);
             if !self.own.is_empty() {
                 self.own.remove(&id);
             }
@@ -228,6 +226,7 @@ impl Reaper {
         self.derive_limits();
         self.registry.forget_states();
         self.cursor = ClientId(0);
+        self.drains.forget_spent();
         self.prefetch.clear();
         self.recheck = Recheck::default();
         for id in self.own.keys().copied().collect::<Vec<_>>() {

@@ -3,7 +3,7 @@
 use super::Reaper;
 use crate::engine::budget::{Look, BATCH};
 use crate::engine::client::{Client, ClientId};
-use crate::engine::drains::backoff;
+use crate::engine::drains::{backoff, Command};
 use crate::engine::identity;
 use crate::engine::prefetch::Line;
 use crate::engine::recheck::Kind;
@@ -211,7 +211,10 @@ impl Reaper {
                 break;
             };
             let drain = self.drains.get(id).copied().unwrap_or_default();
-            let paced = drain.command.is_some_and(|c| c.paced && c.start <= now);
+            let has_turn = |c: &Command| {
+                c.paced && c.start <= now && !(drain.command_since.is_none() && c.is_missed(now))
+            };
+            let paced = drain.command.is_some_and(|command| has_turn(&command));
             if !paced && drain.off_keys.is_none() {
                 let place = drain.due_since.unwrap_or(at);
                 let in_between = drain.due_since.is_some() && at < drain.end;

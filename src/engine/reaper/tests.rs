@@ -316,6 +316,7 @@ impl World {
             ("schedule", reaper.registry.schedule().count(), connections),
             ("drains", reaper.drains.len(), connections),
             ("own", reaper.own.len(), connections),
+            ("grace spent", reaper.drains.resting(), connections),
             ("long", reaper.long.len(), connections),
             ("prefetch", reaper.prefetch.len(), connections.min(asked_for)),
             (
@@ -1036,6 +1037,49 @@ fn over_spreads_evenly_beside_the_rate_and_a_second_command_does_not_double() {
         );
     }
     assert_eq!(world.reaper.tally.by_command, 100);
+}
+
+#[test]
+fn turns_by_over_that_were_missed_go_as_rate_lets_them() {
+    let mut world = World::new(&[(Name::Rate, "100")]);
+    let ids: Vec<ClientId> = (0..2_000)
+        .map(|_| ClientId(world.connect(Is::Quiet, "u")))
+        .collect();
+    let order = Order {
+        grace: Millis(0),
+        over: Some(Millis(20_000)),
+        reach: Reach::default(),
+    };
+    world.reaper.kill(us(world.now), &ids, &order);
+    world.pass(1_000);
+    assert!((100..=101).contains(&world.gone.len()), "{}", world.gone.len());
+    // The process stands still for ten seconds.
+    world.now += 10_000;
+    world.pass(1_000);
+    // Those whose turn is now, those who missed it by a second at most, and as many as rate lets go.
+    let gone = world.gone.len();
+    assert!((300..=410).contains(&gone), "{gone}");
+    world.pass(19_000);
+    assert_eq!(world.gone.len(), 2_000);
+}
+
+#[test]
+fn who_is_exempt_for_a_moment_goes_on_with_the_grace_it_had() {
+    let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "60s")]);
+    let id = world.connect(Is::Multi, "u");
+    for _ in 0..5 {
+        world.pass(11_000);
+        world.become_(id, Is::Subscriber);
+        world.pass(1_000);
+        assert_eq!(world.reaper.report(us(world.now)).draining, 0);
+        world.become_(id, Is::Multi);
+        // Until it is noticed.
+        while world.reaper.report(us(world.now)).draining == 0 {
+            world.pass(100);
+        }
+    }
+    world.pass(16_000);
+    assert_eq!(world.gone.first().map(|gone| gone.how), Some(How::Forced));
 }
 
 #[test]
