@@ -167,6 +167,8 @@ pub mod flag {
     /// Unblocked in this round of the server's loop.
     pub const UNBLOCKED: u8 = b'u';
     pub const MULTI: u8 = b'x';
+    /// A key that it watched was changed: its EXEC will be refused.
+    pub const DIRTY: u8 = b'd';
     /// Closed before the next poll.
     pub const CLOSING: u8 = b'A';
     pub const CLOSES_AFTER_REPLY: u8 = b'c';

@@ -35,4 +35,5 @@ pub mod time;
 pub mod types;
 pub mod unload;
 pub mod verify;
+pub mod watch;
 pub mod word;

@@ -2,7 +2,7 @@
 //!
 //! Only judges what the shell saw; must not know limits or grace.
 
-use super::client::{flag, Client};
+use super::client::Client;
 use super::time::Micros;
 
 /// What the shell saw of one connection: the server's own line, and its socket.
@@ -80,58 +80,6 @@ impl Activity {
     }
 }
 
-/// Tells who holds a WATCH on servers whose CLIENT LIST has no `watch` field (Redis 7.0, and Redict 7.3).
-///
-/// Their `tot-mem` counts 80 bytes for each watched key (`multiStateMemOverhead` in multi.c). All
-/// other parts of it are fields of their own, but for the client itself, which is the same for
-/// all, and a header of at most 10 bytes. So whoever lies well above the least remainder seen is
-/// watching.
-#[derive(Debug, Default)]
-pub struct WatchGauge {
-    least: Option<u64>,
-}
-
-/// Above any header, below one watched key.
-const MARGIN: u64 = 40;
-
-impl WatchGauge {
-    /// What `tot-mem` leaves unexplained; `None` where other parts of it are not listed.
-    fn remainder(client: &Client) -> Option<u64> {
-        if client.in_multi()
-            || client.argv_mem > 0
-            || client.has_flag(flag::TRACKING)
-            || client.sub + client.psub + client.ssub > 0
-        {
-            return None;
-        }
-        let listed = [
-            client.omem,
-            client.qbuf,
-            client.qbuf_free,
-            client.rbs,
-            client.multi_mem,
-        ];
-        listed
-            .iter()
-            .try_fold(client.tot_mem, |left, part| left.checked_sub(*part))
-    }
-
-    pub fn is_watching(&mut self, client: &Client) -> bool {
-        if let Some(keys) = client.watch {
-            return keys > 0;
-        }
-        if client.cmd.eq_ignore_ascii_case(b"watch") {
-            return true;
-        }
-        let Some(remainder) = Self::remainder(client) else {
-            return false;
-        };
-        let least = self.least.map_or(remainder, |least| least.min(remainder));
-        self.least = Some(least);
-        remainder > least + MARGIN
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,29 +128,6 @@ mod tests {
             if !client.closes_after_reply() {
                 assert_eq!(Activity::of(&seen, true), Transaction, "watching: {line}");
             }
-        }
-    }
-
-    #[test]
-    fn watching_is_told_by_the_field_where_there_is_one_and_by_memory_where_not() {
-        let mut gauge = WatchGauge::default();
-        for (line, expected) in [
-            ("id=1 watch=0 tot-mem=9999", false),
-            ("id=1 watch=2 tot-mem=10", true),
-            // Redis 7.0.15: 20,512 of query buffer and 1,024 of reply buffer, 800 for the rest.
-            ("id=1 cmd=watch qbuf-free=20474 rbs=1024 tot-mem=22378", true),
-            ("id=1 cmd=get qbuf-free=20474 rbs=1024 tot-mem=22298", false),
-            ("id=1 cmd=get qbuf-free=20474 rbs=1024 tot-mem=22378", true),
-            ("id=1 cmd=get qbuf-free=0 rbs=1024 tot-mem=1818", false),
-            ("id=1 cmd=get qbuf-free=0 rbs=1024 tot-mem=1978", true),
-            (
-                "id=1 cmd=subscribe sub=1 qbuf-free=0 rbs=1024 tot-mem=2978",
-                false,
-            ),
-            ("id=1 cmd=get tot-mem=5 rbs=1024", false),
-        ] {
-            let client = info_line::parse(line.as_bytes()).unwrap();
-            assert_eq!(gauge.is_watching(&client), expected, "{line}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::client::{Client, ClientId};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::time::Millis;
 use std::ffi::CStr;
+use std::sync::OnceLock;
 
 /// The lines of these connections; those that are gone are left out. `None` when the server won't be
 /// asked now.
@@ -75,6 +76,17 @@ pub fn identity(ctx: Context, id: ClientId) -> Option<(text::Text, Option<text::
 /// Whether the server has this command under this name, and not another (`rename-command`).
 pub fn has_command(ctx: Context, command: &CStr, args: &[&[u8]]) -> bool {
     call(ctx, command, args).is_some_and(|reply| !reply.is_of_no_command())
+}
+
+/// Whether the server allocates by jemalloc, as those that are built for Linux mostly do. Asked once.
+pub fn has_jemalloc(ctx: Context) -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let reply = call(ctx, c"INFO", &[b"memory"]);
+        let text = reply.as_ref().and_then(Reply::text).unwrap_or_default();
+        text.split(|byte| *byte == b'\n')
+            .any(|line| line.starts_with(b"mem_allocator:jemalloc"))
+    })
 }
 
 /// A setting of the server's own.

@@ -33,3 +33,4 @@ mod sockets;
 mod spared;
 mod support;
 mod unload;
+mod watching;

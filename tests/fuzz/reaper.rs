@@ -95,6 +95,7 @@ pub fn life(inputs: &mut Inputs) {
 fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
     let plan = reaper.tick(now);
     let around = Surroundings {
+        jemalloc: inputs.chance(50),
         wall_ms: inputs.number(),
         paused: inputs.chance(5),
         nested: inputs.chance(10),

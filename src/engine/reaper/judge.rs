@@ -77,7 +77,7 @@ impl Reaper {
         let client = &seen.client;
         let id = client.id;
         let state = self.registry.state(id)?;
-        let watching = self.gauge.is_watching(client);
+        let watching = self.gauge.is_watching(client, around.jemalloc);
         let activity = self.activity(seen, watching);
         // Asked for ahead of its turn.
         if matches!(

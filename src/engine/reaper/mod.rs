@@ -29,12 +29,12 @@ use super::drains::{Drain, Drains};
 use super::journal::Journal;
 use super::kept::Kept;
 use super::prefetch::Prefetch;
-use super::quiet::WatchGauge;
 use super::recheck::Recheck;
 use super::registry::{Entry, Registry, State};
 use super::settings::{Percent, Settings};
 use super::tally::Tally;
 use super::time::{Micros, Millis};
+use super::watch::WatchGauge;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Test-only: leaves out one of the two precautions, to show what is lost without it.
