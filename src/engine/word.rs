@@ -75,8 +75,16 @@ const CUT: &[u8] = b"...";
 /// A text in two parts, to be written one after the other: all of it and nothing, or its beginning and `...`
 /// where it is longer than [`MOST`]. UTF-8 is cut between two characters.
 #[must_use]
+#[inline]
 pub fn cut(text: &[u8]) -> [&[u8]; 2] {
-    let Some((head, rest)) = text.split_at_checked(MOST).filter(|(_, rest)| !rest.is_empty()) else {
+    if text.len() <= MOST {
+        return [text, b""];
+    }
+    cut_long(text)
+}
+
+fn cut_long(text: &[u8]) -> [&[u8]; 2] {
+    let Some((head, rest)) = text.split_at_checked(MOST) else {
         return [text, b""];
     };
     let goes_on = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
