@@ -56,7 +56,7 @@ const LONGEST_WAIT: Millis = Millis(500);
 const MOMENT: Millis = Millis(1_000);
 /// One that goes on sending for longer than this, and a round trip, after its kernel has all does not read: what it
 /// sends is to fail, and not to vanish.
-const READS_WITHIN: Millis = Millis(50);
+const READS_WITHIN: Millis = Millis(30);
 /// As long as something has not been delivered.
 const LONGEST: Millis = Millis(30_000);
 
@@ -283,27 +283,27 @@ mod tests {
             ),
             (
                 "notices within the moment",
-                &[(20, sends, 70), (70, sends, 90), (90, quiet, 110), (110, over, 0)],
+                &[(20, sends, 50), (50, sends, 70), (50, quiet, 70), (90, over, 0)],
             ),
             (
                 "sends nothing",
                 &[
-                    (20, quiet, 70),
-                    (70, quiet, 90),
-                    (500, quiet, 930),
+                    (20, quiet, 50),
+                    (50, quiet, 70),
+                    (500, quiet, 950),
                     (1_000, quiet, 0),
                 ],
             ),
-            ("sends on", &[(20, sends, 70), (70, sends, 90), (90, sends, 0)]),
+            ("sends on", &[(20, sends, 50), (50, sends, 70), (70, sends, 0)]),
             (
                 "has not read, and may yet",
-                &[(20, later, 70), (1_070, later, 1_570), (1_570, quiet, 0)],
+                &[(20, later, 50), (1_050, later, 1_550), (1_550, quiet, 0)],
             ),
             (
                 "never reads",
-                &[(20, never, 70), (70, later, 90), (500, never, 0)],
+                &[(20, never, 50), (50, later, 70), (500, never, 0)],
             ),
-            ("is not heard", &[(20, unheard, 70), (70, unheard, 0)]),
+            ("is not heard", &[(20, unheard, 50), (50, unheard, 0)]),
         ];
         for (title, looks) in cases {
             let mut stay = Stay::new(Micros(0));
@@ -320,7 +320,7 @@ mod tests {
         // From afar it takes longer to notice.
         let mut stay = Stay::new(Micros(0));
         stay.end_sent(Micros(0));
-        assert_eq!(stay.next_look(Micros(20_000), &far), Some(Micros(270_000)));
+        assert_eq!(stay.next_look(Micros(20_000), &far), Some(Micros(250_000)));
         // TLS: the server has to say goodbye first.
         let mut stay = Stay::new(Micros(0));
         assert_eq!(stay.next_look(Micros(0), &sends), Some(Micros(1_000)));
