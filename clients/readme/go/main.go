@@ -1,5 +1,5 @@
 // go-redis with the README's options, and the load of every program here: INCR one after the
-// other until the key `stop` is there. A command that fails is counted, and not sent again by
+// other, with a rest now and then, until the key `stop` is there. A command that fails is counted, and not sent again by
 // us: the server has not executed it.
 package main
 
@@ -30,7 +30,11 @@ func main() {
 		} else {
 			failed++
 		}
-		time.Sleep(2 * time.Millisecond)
+		if (acknowledged+failed)%10 == 0 {
+			time.Sleep(60 * time.Millisecond)
+		} else {
+			time.Sleep(2 * time.Millisecond)
+		}
 	}
 	fmt.Printf("acknowledged=%d failed=%d\n", acknowledged, failed)
 }

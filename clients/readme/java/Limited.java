@@ -9,8 +9,8 @@ import redis.clients.jedis.exceptions.JedisException;
 
 /**
  * Jedis with a pool's factory that has the README's line, and the load of every program here:
- * INCR one after the other until the key `stop` is there. A command that fails is counted, and
- * not sent again: the server has not executed it.
+ * INCR one after the other, with a rest now and then, until the key `stop` is there. A command
+ * that fails is counted, and not sent again: the server has not executed it.
  */
 public class Limited extends JedisFactory {
     Limited(int port) {
@@ -30,7 +30,7 @@ public class Limited extends JedisFactory {
         JedisPool pool = new JedisPool(new Limited(Integer.parseInt(args[0])));
         long acknowledged = 0;
         long failed = 0;
-        for (boolean stop = false; !stop; Thread.sleep(2)) {
+        for (boolean stop = false; !stop; Thread.sleep((acknowledged + failed) % 10 == 0 ? 60 : 2)) {
             try (Jedis jedis = pool.getResource()) {
                 jedis.incr("n");
                 acknowledged++;

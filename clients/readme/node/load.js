@@ -1,11 +1,12 @@
-// The load of every program here: INCR one after the other until the key `stop` is there. A
-// command that fails is counted, and not sent again: the server has not executed it.
+// The load of every program here: INCR one after the other, with a rest now and then, until the
+// key `stop` is there. A command that fails is counted, and not sent again: the server has not
+// executed it.
 import { setTimeout as pause } from "node:timers/promises";
 
 export async function load(incr, get) {
   let acknowledged = 0;
   let failed = 0;
-  for (let stop = null; stop === null; await pause(2)) {
+  for (let turn = 1, stop = null; stop === null; turn += 1) {
     try {
       await incr("n");
       acknowledged += 1;
@@ -13,6 +14,7 @@ export async function load(incr, get) {
       failed += 1;
     }
     stop = await get("stop").catch(() => null);
+    await pause(turn % 10 === 0 ? 60 : 2);
   }
   console.log(`acknowledged=${acknowledged} failed=${failed}`);
 }

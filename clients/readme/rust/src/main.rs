@@ -1,6 +1,6 @@
 //! redis-rs with a pool of bb8's: the README's line in its hook, and the load of every program
-//! here: INCR one after the other until the key `stop` is there. A command that fails is
-//! counted, and not sent again: the server has not executed it.
+//! here: INCR one after the other, with a rest now and then, until the key `stop` is there. A
+//! command that fails is counted, and not sent again: the server has not executed it.
 
 use bb8::{CustomizeConnection, Pool};
 use bb8_redis::redis::aio::MultiplexedConnection;
@@ -47,7 +47,8 @@ async fn main() {
             Some(_) => acknowledged += 1,
             None => failed += 1,
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        let rests = (acknowledged + failed) % 10 == 0;
+        tokio::time::sleep(Duration::from_millis(if rests { 60 } else { 2 })).await;
     }
     println!("acknowledged={acknowledged} failed={failed}");
 }
