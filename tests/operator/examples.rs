@@ -362,7 +362,7 @@ fn security_md_tells_of_every_call_that_the_module_makes() {
     let kernel = names_after("libc::", '(');
     assert!(kernel.contains("ioctl") && kernel.len() > 10, "{kernel:?}");
     for name in kernel {
-        // As manual pages are cited: clock_gettime(2).
+        // As manual pages are cited: `clock_gettime(2)`.
         assert!(page.contains(&format!("`{name}(")), "{name}(2) is not named");
     }
     let server = names_after("call(ctx, c\"", '"');
