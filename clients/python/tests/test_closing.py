@@ -68,9 +68,7 @@ class Provider(CredentialProvider):
 
 @pytest.fixture
 def login(server: Server) -> Provider:
-    server.admin.acl_setuser(
-        "w", enabled=True, passwords=["+secret"], keys="*", commands=["+@all"]
-    )
+    server.admin.acl_setuser("w", enabled=True, passwords=["+secret"], keys="*", commands=["+@all"])
     return Provider()
 
 
@@ -144,7 +142,7 @@ def test_a_disconnect_meanwhile_by_another_thread_is_nobodys_failure(
     client: Any = redis.Redis(connection_pool=pool)
     client.ping()
     read = redis.Connection.read_response
-    closed = []
+    closed: list[Any] = []
 
     def meanwhile(connection: Any, *args: Any, **kwargs: Any) -> Any:
         reply = read(connection, *args, **kwargs)
@@ -166,7 +164,7 @@ async def test_a_disconnect_meanwhile_by_another_task_is_nobodys_failure(
     client: Any = redis.asyncio.Redis(connection_pool=pool)
     await client.ping()
     read = redis.asyncio.Connection.read_response
-    closed = []
+    closed: list[Any] = []
 
     async def meanwhile(connection: Any, *args: Any, **kwargs: Any) -> Any:
         reply = await read(connection, *args, **kwargs)

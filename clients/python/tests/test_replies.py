@@ -105,7 +105,9 @@ async def test_a_reply_that_comes_while_it_asks_again_with_asyncio_is_not_taken_
 # It asks again after a refusal, and believes it.
 
 
-@pytest.mark.parametrize("order", [("+connage.self", "-connage.self"), ("-connage.self", "+connage.self")])
+@pytest.mark.parametrize(
+    "order", [("+connage.self", "-connage.self"), ("-connage.self", "+connage.self")]
+)
 def test_after_a_refusal_it_asks_again_and_a_limit_refused_is_a_limit_no_more(
     server: Server, order: tuple[str, str]
 ) -> None:

@@ -174,8 +174,9 @@ def test_without_the_module_it_goes_by_its_own_limit_and_says_so_once(
 
 
 def test_without_permission_it_goes_by_its_own_limit_and_says_so_once(
-    server: Server, pools: Any, caplog: pytest.LogCaptureFixture
+    server: Server, pools: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("connage._lifetime._said", set())
     server.admin.acl_setuser(
         "weak", enabled=True, nopass=True, keys="*", commands=["+@all", "-connage.self"]
     )

@@ -241,7 +241,12 @@ def test_what_a_retired_connection_had_cached_is_forgotten() -> None:
 
     with running("redis-8.2") as server:
         pool = connage.ConnectionPool(
-            port=server.port, protocol=3, cache_config=CacheConfig(), maxage=3000, maxage_jitter=0, maxage_margin=2700
+            port=server.port,
+            protocol=3,
+            cache_config=CacheConfig(),
+            maxage=3000,
+            maxage_jitter=0,
+            maxage_margin=2700,
         )
         client: Any = redis.Redis(connection_pool=pool)
         server.admin.set("key", "old")
@@ -311,7 +316,8 @@ def test_connecting_costs_no_round_trip_of_its_own(
     server: Server, settings: dict[str, Any]
 ) -> None:
     trips = []
-    for cls in (redis.Connection, connage.Connection):
+    classes: list[Any] = [redis.Connection, connage.Connection]
+    for cls in classes:
         relay = Relay(server.port)
         extra: dict[str, Any] = {"maxage": "5m"} if cls is connage.Connection else {}
         connection: Any = cls(port=relay.port, **settings, **extra)

@@ -11,7 +11,7 @@ from ._connection import (
     connection,
 )
 from ._duration import Duration, milliseconds
-from ._lifetime import Stats
+from ._lifetime import Retired, Stats
 from ._pool import BlockingConnectionPool, ConnectionPool
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Connection",
     "ConnectionPool",
     "Duration",
+    "Retired",
     "SSLConnection",
     "SentinelManagedConnection",
     "SentinelManagedSSLConnection",

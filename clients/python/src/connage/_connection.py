@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar
+import threading
+from typing import Any, Callable
 
 import redis.client
 import redis.connection
 import redis.sentinel
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import ResponseError
 
-from ._duration import Duration
-from ._lifetime import (
-    Counters,
-    Greeting,
-    Lifetime,
-    Policy,
-    Stats,
-    closed_by_server,
-    last_of_handshake,
-)
-
-# What it mixes in with has few types, and not the same ones in each version of redis-py.
-_Base: Any = object
+from ._duration import Duration, warn_of_seconds
+from ._keywords import Own
+from ._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
+from ._limited import Counterparts, Limited, with_limit
 
 # redis-py 5.0 has no client-side caching.
 _CacheProxyConnection: Any = getattr(redis.connection, "CacheProxyConnection", ())
 
 
-class AgeLimited(_Base):
+class AgeLimited(Limited):
     """What the connection classes here add to redis-py's.
 
     Pools call :meth:`connect` whenever they hand a connection out, so that is where a
@@ -48,46 +40,37 @@ class AgeLimited(_Base):
         more than nine tenths of the limit.
     ``maxage_refresh``
         So long after it has asked the server for its limit, in milliseconds, a connection
-        asks again when it is handed out: by default 60000. It costs a round trip.
+        asks again when it is handed out: by default 60000. It costs a round trip. So it does
+        after it has logged in again.
+    ``maxage_tell_server``
+        Whether the server is told and asked, by ``CONNAGE.SELF``; by default ``True``. ``False``
+        for proxies and servers where a command that they don't know is noticed.
+    ``maxidle``
+        The time without a use, in milliseconds, past which the connection is not used again.
+        0, which is the default: no limit.
+    ``on_retired``
+        Called with a :class:`Retired` after a connection was retired, by the thread that did.
     """
 
-    connage_policy: ClassVar[Policy] = Policy()
-    connage_counters: ClassVar[Counters] = Counters()
+    _pubsub = redis.client.PubSub
 
-    def __init__(
-        self,
-        *args: Any,
-        maxage: Duration | None = None,
-        maxage_jitter: int | str | None = None,
-        maxage_margin: Duration | None = None,
-        maxage_refresh: Duration | None = None,
-        maxage_counters: Counters | None = None,
-        **kwargs: Any,
-    ) -> None:
-        policy = self.connage_policy.but(maxage, maxage_jitter, maxage_margin, maxage_refresh)
-        self.connage_life = Lifetime(policy, maxage_counters or self.connage_counters)
-        self._greeting: Greeting | None = None
-        self._is_handed_out = False
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Held while it is handed out, or retired as idle: a pool does both at once.
+        self._handing = threading.Lock()
         self._is_telling_caches = False
-        connect_func = kwargs.get("redis_connect_func")
-        if connect_func is not None:
-            kwargs["redis_connect_func"] = _greeting_after(connect_func)
         super().__init__(*args, **kwargs)
-
-    @classmethod
-    def connage_stats(cls) -> Stats:
-        """What happened to the connections of this class that no connage pool counts."""
-        return cls.connage_counters.stats()
 
     # Between two uses.
 
     def connect(self) -> None:
         """Connects, if need be; if connected and at or near its limit, connects anew."""
-        self._is_handed_out = False
-        if self._sock is not None and not self._is_held():
+        with self._handing:
+            self.connage_is_idle = False
+            self.connage_uses += 1
+        if self._handing_out() and self._sock is not None:
             self._between_uses()
         self._open(super().connect)
-        self._is_handed_out = True
+        self._handed_out()
 
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         """As :meth:`connect`, which in redis-py 6 and later comes here; so do commands."""
@@ -104,21 +87,13 @@ class AgeLimited(_Base):
             raise
 
     def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        if self._is_handed_out:
-            # The first command of a use: a busy thread may have waited long for its turn.
-            self._is_handed_out = False
-            if self.connage_life.is_due() and not self._is_held():
-                self.connage_retire()
-                self._open(super().connect)
+        if self._first_use_is_due():
+            self.connage_retire()
+            self._open(super().connect)
         super().send_packed_command(*args, **kwargs)
 
-    def _is_held(self) -> bool:
-        """Whether a PubSub keeps it, which connects whenever it reads."""
-        owners = [getattr(callback(), "__self__", None) for callback in self._connect_callbacks]
-        return any(isinstance(owner, redis.client.PubSub) for owner in owners)
-
     def _between_uses(self) -> None:
-        if self.connage_life.wants_news() and not self.connage_life.is_due():
+        if self.connage_life.asks_before_use():
             self._ask_again()
         if self.connage_life.is_due():
             self.connage_retire()
@@ -155,6 +130,17 @@ class AgeLimited(_Base):
 
     # On connecting.
 
+    @staticmethod
+    def _greeting_after(connect_func: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """``redis_connect_func``, which need not call ``on_connect``, with the greeting after it."""
+
+        def connect_and_greet(connection: AgeLimited) -> None:
+            connect_func(connection)
+            if not connection.connage_life.is_open:
+                connection._greet_during(lambda: None)
+
+        return connect_and_greet
+
     def on_connect(self) -> None:
         self._greet_during(super().on_connect)
 
@@ -167,7 +153,11 @@ class AgeLimited(_Base):
         if self._greeting is not None:
             handshake()
             return
+        self._refuse_bad_settings()
         words = self.connage_life.begin()
+        if not words:
+            handshake()
+            return
         self._greeting = greeting = Greeting(words, last_of_handshake(self))
         try:
             handshake()
@@ -183,6 +173,7 @@ class AgeLimited(_Base):
         greeting = self._greeting
         if greeting is None:
             super().send_command(*args, **kwargs)
+            self._note(args[0])
             return
         if not greeting.rides_on(args):
             super().send_command(*args, **kwargs)
@@ -218,6 +209,7 @@ class AgeLimited(_Base):
         self.connage_life.answered(reply, greeting, self._host_error())
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        self._is_in_transaction = False
         self.connage_life.ended(closed_by_server(), self._host_error())
         if self._sock is not None and not self._is_telling_caches:
             # What they have got from it, nobody would invalidate any more: they forget it, and
@@ -229,17 +221,6 @@ class AgeLimited(_Base):
             finally:
                 self._is_telling_caches = False
         super().disconnect(*args, **kwargs)
-
-
-def _greeting_after(connect_func: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """``redis_connect_func``, which need not call ``on_connect``, with the greeting after it."""
-
-    def connect_and_greet(connection: AgeLimited) -> None:
-        connect_func(connection)
-        if not connection.connage_life.is_open:
-            connection._greet_during(lambda: None)
-
-    return connect_and_greet
 
 
 class Connection(AgeLimited, redis.connection.Connection):
@@ -262,24 +243,14 @@ class SentinelManagedSSLConnection(AgeLimited, redis.sentinel.SentinelManagedSSL
     """A TLS connection of a Sentinel pool with a limit to its age."""
 
 
-_COUNTERPARTS: dict[type, type[AgeLimited]] = {
-    base.__bases__[1]: base
-    for base in (
-        Connection,
-        SSLConnection,
-        UnixDomainSocketConnection,
-        SentinelManagedConnection,
-        SentinelManagedSSLConnection,
-    )
-}
-
-
-def age_limited(connection_class: Any) -> Any:
-    """The class with a limit to its age; itself if it has one already."""
-    if issubclass(connection_class, AgeLimited):
-        return connection_class
-    counterpart = _COUNTERPARTS.get(connection_class)
-    return counterpart or type(connection_class.__name__, (AgeLimited, connection_class), {})
+age_limited = Counterparts(
+    AgeLimited,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+).age_limited
 
 
 def connection(
@@ -288,8 +259,11 @@ def connection(
     jitter: int | str | None = None,
     margin: Duration | None = None,
     refresh: Duration | None = None,
-    base: Any = Connection,
-) -> Any:
+    tell_server: bool | str | None = None,
+    maxidle: Duration | None = None,
+    on_retired: Callable[[Retired], object] | None = None,
+    base: type = Connection,
+) -> type[Connection]:
     """A connection class that knows its limit, for pools that drop keywords they don't know::
 
         RedisCluster(..., connection_class=connage.connection(maxage="5m"))
@@ -298,7 +272,15 @@ def connection(
     :class:`AgeLimited`, durations in milliseconds or as words. The class has counters of its
     own: its ``connage_stats()`` tells of all connections that are made of it.
     """
-    parent = age_limited(base)
-    policy = parent.connage_policy.but(maxage, jitter, margin, refresh)
-    attributes = {"connage_policy": policy, "connage_counters": Counters()}
-    return type(parent.__name__, (parent,), attributes)
+    warn_of_seconds(maxage)
+    own: Own = {
+        "maxage": maxage,
+        "maxage_jitter": jitter,
+        "maxage_margin": margin,
+        "maxage_refresh": refresh,
+        "maxage_tell_server": tell_server,
+        "maxidle": maxidle,
+        "on_retired": on_retired,
+    }
+    limited: type[Connection] = with_limit(age_limited(base), own)
+    return limited

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import timedelta
-from typing import Union
+from typing import Any, Callable, Union
 
 Duration = Union[int, str, timedelta]
 """A whole number of milliseconds, a word such as ``"5m"``, or a :class:`~datetime.timedelta`."""
@@ -43,6 +44,34 @@ def percent(value: int | str, name: str = "maxage_jitter") -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 90:
         raise ValueError(f"{name}: {value!r} is not a percentage: give a whole number from 0 to 90")
     return number
+
+
+_BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def yes_or_no(value: bool | str, name: str) -> bool:
+    """A bool, or a word as in a URL; :class:`ValueError` for others."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _BOOLEANS:
+        return _BOOLEANS[value.lower()]
+    raise ValueError(f"{name}: {value!r} is neither yes nor no: give True or False")
+
+
+def read(reader: Callable[[Any, str], Any], value: Any, name: str) -> Any:
+    """What the reader makes of a value; ``None`` of none."""
+    return None if value is None else reader(value, name)
+
+
+def warn_of_seconds(maxage: object, depth: int = 1) -> None:
+    """Other pools count seconds: a bare number that is less than a second was hardly meant so."""
+    bare = isinstance(maxage, int) or (isinstance(maxage, str) and maxage.isdecimal())
+    if bare and 0 < int(str(maxage)) < 1000:
+        warnings.warn(
+            f"maxage={maxage!r} is {maxage} milliseconds, less than a second: "
+            f'give "{maxage}s" for seconds, or "{maxage}ms" if it was meant so',
+            stacklevel=2 + depth,
+        )
 
 
 def _read(duration: object) -> int | None:

@@ -14,13 +14,13 @@ import threading
 import time
 import weakref
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from redis.exceptions import ConnectionError, ResponseError
 
-from ._duration import Duration, milliseconds, percent
+from ._duration import Duration, milliseconds, percent, read, yes_or_no
 
 logger = logging.getLogger("connage")
 
@@ -29,6 +29,18 @@ _random = random.SystemRandom()
 
 ROUND_TRIPS_OF_MARGIN = 3
 """So many round trips before its limit a connection counts as at its limit."""
+
+
+class Retired(NamedTuple):
+    """What ``on_retired`` is told of a connection that was retired."""
+
+    server: str
+    """As redis-py names it: ``host:port``, or a path."""
+    age_ms: int
+    limit_ms: int
+    """The limit that held, in milliseconds; 0: none."""
+    reason: str
+    """``"maxage"``, ``"maxidle"`` or ``"retire_all"``."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +54,36 @@ class Policy:
     jitter_percent: int = 10
     margin_ms: int = 50
     refresh_ms: int = 60_000
+    tell_server: bool = True
+    maxidle_ms: int = 0
+    on_retired: Callable[[Retired], object] | None = None
 
     def but(
         self,
         maxage: Duration | None = None,
-        jitter: int | str | None = None,
-        margin: Duration | None = None,
-        refresh: Duration | None = None,
+        maxage_jitter: int | str | None = None,
+        maxage_margin: Duration | None = None,
+        maxage_refresh: Duration | None = None,
+        maxage_tell_server: bool | str | None = None,
+        maxidle: Duration | None = None,
+        on_retired: Callable[[Retired], object] | None = None,
     ) -> Policy:
         """This policy with what is given; ``None`` leaves a setting as it is.
 
         Raises :class:`ValueError` for a value that is none; it names the setting.
         """
-        return Policy(
-            self.maxage_ms if maxage is None else milliseconds(maxage, "maxage"),
-            self.jitter_percent if jitter is None else percent(jitter, "maxage_jitter"),
-            self.margin_ms if margin is None else milliseconds(margin, "maxage_margin"),
-            self.refresh_ms if refresh is None else milliseconds(refresh, "maxage_refresh"),
-        )
+        given = {
+            "maxage_ms": read(milliseconds, maxage, "maxage"),
+            "jitter_percent": read(percent, maxage_jitter, "maxage_jitter"),
+            "margin_ms": read(milliseconds, maxage_margin, "maxage_margin"),
+            "refresh_ms": read(milliseconds, maxage_refresh, "maxage_refresh"),
+            "tell_server": read(yes_or_no, maxage_tell_server, "maxage_tell_server"),
+            "maxidle_ms": read(milliseconds, maxidle, "maxidle"),
+            "on_retired": on_retired,
+        }
+        if on_retired is not None and not callable(on_retired):
+            raise ValueError(f"on_retired: {on_retired!r} can't be called")
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def draw_ms(self) -> int:
         """A limit for one connection, in [maxage·(1 − jitter/100), maxage] ms; 0: no limit."""
@@ -86,6 +110,7 @@ class Counters:
     """Counts for one pool. Thread-safe, and empty again in a forked child."""
 
     def __init__(self) -> None:
+        self.generation = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -109,6 +134,11 @@ class Counters:
     def count_evicted(self) -> None:
         with self._own():
             self._evicted += 1
+
+    def retire_all(self) -> None:
+        """All lives that have begun are at their end."""
+        with self._own():
+            self.generation += 1
 
     def opened(self, life: Lifetime) -> None:
         with self._own():
@@ -152,16 +182,21 @@ class Lifetime:
         self._own_limit_ms = 0
         self._lost_at_age_ms: float | None = None
         self._refusal = ""
+        self._generation = 0
+        self._used_at = 0.0
+        self._asks_first = False
 
     @property
     def is_open(self) -> bool:
         return self.born is not None
 
     def begin(self) -> tuple[str | int, ...]:
-        """A new life: draws its own limit. Returns the command that tells the server."""
-        self.born = time.monotonic()
-        self.told_by_server = False
+        """A new life: draws its own limit. Returns the command that tells the server; empty if
+        the server is not told."""
+        self.born = self._used_at = time.monotonic()
+        self.told_by_server = self._asks_first = False
         self._ask_at = inf
+        self._generation = self.counters.generation
         self._own_limit_ms = self.policy.draw_ms()
         self._hold(self._own_limit_ms, 0.0)
         self.counters.opened(self)
@@ -169,6 +204,8 @@ class Lifetime:
 
     def question(self) -> tuple[str | int, ...]:
         """The command that tells the server its own limit and asks for the one that holds."""
+        if not self.policy.tell_server:
+            return ()
         if self._own_limit_ms:
             return ("CONNAGE.SELF", "MAXAGE", self._own_limit_ms)
         return ("CONNAGE.SELF",)
@@ -235,25 +272,50 @@ class Lifetime:
 
     def is_due(self) -> bool:
         """At or near its limit: its owner is to open it anew before it is used again."""
-        return time.monotonic() >= self._due_at
+        return self.why_due() is not None
 
-    def wants_news(self) -> bool:
+    def why_due(self) -> str | None:
+        if not self.is_open:
+            return None
+        now = time.monotonic()
+        if self._generation != self.counters.generation:
+            return "retire_all"
+        if now >= self._due_at:
+            return "maxage"
+        maxidle_ms = self.policy.maxidle_ms
+        return "maxidle" if maxidle_ms and now - self._used_at >= maxidle_ms / 1000 else None
+
+    def used(self) -> None:
+        """It is used just now: not idle."""
+        self._used_at = time.monotonic()
+
+    def logged_in(self) -> None:
+        """It has logged in (again): as another user perhaps, or its life begins anew."""
+        self._asks_first = self.policy.tell_server
+
+    def asks_before_use(self) -> bool:
         """Whether it is time to ask whether the server's limit has changed."""
-        return time.monotonic() >= self._ask_at
+        asks_first, self._asks_first = self._asks_first, False
+        if not self.is_open or self._generation != self.counters.generation:
+            return False
+        return asks_first or time.monotonic() >= self._ask_at and not self.is_due()
 
     def age_ms(self) -> float:
         """0 while it is not connected."""
         return 0 if self.born is None else (time.monotonic() - self.born) * 1000
 
     def retired(self, server: str) -> None:
+        told = Retired(server, int(self.age_ms()), self.limit_ms, self.why_due() or "maxage")
         logger.debug(
-            "retired a connection to %s at the age of %d ms, its limit being %d ms",
-            server,
-            self.age_ms(),
-            self.limit_ms,
+            "retired a connection to %s at the age of %d ms, its limit being %d ms (%s)", *told
         )
         self.counters.count_retired()
         self._end()
+        if self.policy.on_retired is not None:
+            try:
+                self.policy.on_retired(told)
+            except Exception:
+                logger.exception("on_retired failed")
 
     def _evicted(self, server: str) -> None:
         logger.debug("%s evicted a connection that was past its limit", server)

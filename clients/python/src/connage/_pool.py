@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
+import redis
 import redis.connection
 
-from ._connection import AgeLimited, Connection, age_limited
-from ._lifetime import Counters, Stats
+from ._connection import Connection, age_limited
+from ._limited_pool import LimitedPool, is_idle_and_due, mark_as_idle, marked_as_in_use
 
-_Base: Any = object  # Its pools have other types in each version of redis-py.
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._keywords import Keywords
 
 
-class AgeLimitedPool(_Base):
+class AgeLimitedPool(LimitedPool):
     """What the pools here add to redis-py's: counters, and an eye on idle connections."""
 
-    def __init__(self, connection_class: Any = Connection, **kwargs: Any) -> None:
-        self._connage_counters = Counters()
-        kwargs["maxage_counters"] = self._connage_counters
-        connection_class = age_limited(connection_class)
-        settings = ("maxage", "maxage_jitter", "maxage_margin", "maxage_refresh")
-        policy = connection_class.connage_policy.but(*map(kwargs.get, settings))
-        # At most: a limit may be shorter than the margin.
-        self._look_every = min(policy.margin_ms, 50) / 2000
-        self._next_look = 0.0
-        super().__init__(connection_class=connection_class, **kwargs)
-
-    def connage_stats(self) -> Stats:
-        """What happened to this pool's connections: a :class:`~connage.Stats`."""
-        return self._connage_counters.stats()
+    def __init__(self, connection_class: Any, **kwargs: Any) -> None:
+        super().__init__(redis.Redis, age_limited(connection_class), **kwargs)
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Hands a connection out, opened anew if it was at or near its limit."""
@@ -39,40 +29,43 @@ class AgeLimitedPool(_Base):
         self._retire_idle()
         return super().get_connection(*args, **kwargs)
 
+    def release(self, connection: Any) -> None:
+        """Takes a connection back."""
+        inner, use = marked_as_in_use(connection)
+        super().release(connection)
+        with getattr(inner, "_handing", contextlib.nullcontext()):
+            mark_as_idle(inner, use)
+
     def _retire_idle(self) -> None:
-        """Closes idle connections that are at or near their limit, so that while the pool is in
-        use, those that nobody needs just now don't wait for the server to do it."""
-        now = time.monotonic()
-        if now < self._next_look:
+        due = self._idle_and_due()
+        if not due:
             return
-        self._next_look = now + self._look_every
-        with self._idle_lock():
-            for idle in self._idle():
-                inner = getattr(idle, "_conn", idle)  # within a CacheProxyConnection
-                if isinstance(inner, AgeLimited) and inner.connage_life.is_due():
-                    inner.connage_retire()
-
-    def _idle_lock(self) -> AbstractContextManager[Any]:
-        lock: AbstractContextManager[Any] = self._lock
-        return lock
-
-    def _idle(self) -> Iterable[Any]:
-        return list(self._available_connections)
+        # A client-side cache reads from idle connections, and holds this lock meanwhile.
+        with getattr(self, "_lock", contextlib.nullcontext()):
+            for connection in due:
+                # Another thread may be handing it out just now.
+                if not connection._handing.acquire(blocking=False):
+                    continue
+                try:
+                    if is_idle_and_due(connection):
+                        connection.connage_retire()
+                finally:
+                    connection._handing.release()
 
 
 class ConnectionPool(AgeLimitedPool, redis.connection.ConnectionPool):
     """redis-py's pool, of connections with a limit to their age::
 
-        pool = connage.ConnectionPool(max_connections=100, maxage=300000)  # 5 minutes
+        pool = connage.ConnectionPool(max_connections=100, maxage="5m")
 
     Takes redis-py's keywords and those of :class:`~connage.AgeLimited`.
     """
 
     def __init__(
         self,
-        connection_class: Any = Connection,
+        connection_class: type = Connection,
         max_connections: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[Keywords],
     ) -> None:
         super().__init__(connection_class, max_connections=max_connections, **kwargs)
 
@@ -84,16 +77,9 @@ class BlockingConnectionPool(AgeLimitedPool, redis.connection.BlockingConnection
         self,
         max_connections: int = 50,
         timeout: float | None = 20,
-        connection_class: Any = Connection,
-        **kwargs: Any,
+        connection_class: type = Connection,
+        **kwargs: Unpack[Keywords],
     ) -> None:
         super().__init__(
             connection_class, max_connections=max_connections, timeout=timeout, **kwargs
         )
-
-    def _idle_lock(self) -> AbstractContextManager[Any]:
-        mutex: AbstractContextManager[Any] = self.pool.mutex
-        return mutex
-
-    def _idle(self) -> Iterable[Any]:
-        return [idle for idle in self.pool.queue if idle is not None]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import redis.asyncio.cluster
 import redis.asyncio.connection
 
-from .._duration import Duration
-from .._lifetime import Stats
-from ._connection import AgeLimited, Connection, SSLConnection, connection
+from .._duration import Duration, warn_of_seconds
+from .._keywords import Own
+from .._lifetime import Retired, Stats
+from .._limited import with_limit
+from ._connection import AgeLimited, Connection, SSLConnection
 
 _HOLDING = {b"WATCH", b"MULTI"}
 _LETTING_GO = {b"EXEC", b"DISCARD", b"UNWATCH"}
@@ -27,6 +29,8 @@ class ClusterNodeConnection(AgeLimited):
         super().__init__(*args, **kwargs)
 
     def pack_command(self, *args: Any) -> Any:
+        # First, since what can't be packed is not sent either.
+        packed = super().pack_command(*args)
         # The greeting and its handshake are no use of the connection.
         if self._greeting is None and not self._is_held():
             if self._replies_to_come == 0 and not self._in_transaction:
@@ -37,7 +41,16 @@ class ClusterNodeConnection(AgeLimited):
                 self._in_transaction = True
             elif word.upper() in _LETTING_GO:
                 self._in_transaction = False
-        return super().pack_command(*args)
+        return packed
+
+    def pack_commands(self, commands: Any) -> Any:
+        before = self._replies_to_come, self._in_transaction, self._use_begins
+        try:
+            return super().pack_commands(commands)
+        except BaseException:
+            # None of them is sent.
+            self._replies_to_come, self._in_transaction, self._use_begins = before
+            raise
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         if self._use_begins and self._greeting is None:
@@ -82,18 +95,22 @@ class RedisCluster(redis.asyncio.cluster.RedisCluster):
         maxage_jitter: int | str | None = None,
         maxage_margin: Duration | None = None,
         maxage_refresh: Duration | None = None,
+        maxage_tell_server: bool | str | None = None,
+        maxidle: Duration | None = None,
+        on_retired: Callable[[Retired], object] | None = None,
         **kwargs: Any,
     ) -> None:
-        limited: dict[bool, Any] = {
-            is_tls: connection(
-                maxage,
-                jitter=maxage_jitter,
-                margin=maxage_margin,
-                refresh=maxage_refresh,
-                base=base,
-            )
-            for is_tls, base in ((False, _Plain), (True, _Tls))
+        own: Own = {
+            "maxage": maxage,
+            "maxage_jitter": maxage_jitter,
+            "maxage_margin": maxage_margin,
+            "maxage_refresh": maxage_refresh,
+            "maxage_tell_server": maxage_tell_server,
+            "maxidle": maxidle,
+            "on_retired": on_retired,
         }
+        warn_of_seconds(maxage)
+        limited = {False: with_limit(_Plain, own), True: with_limit(_Tls, own)}
         super().__init__(*args, **kwargs)
         is_tls = (
             self.connection_kwargs["connection_class"] is redis.asyncio.connection.SSLConnection
@@ -109,3 +126,7 @@ class RedisCluster(redis.asyncio.cluster.RedisCluster):
         """What happened to the connections to all nodes: a :class:`~connage.Stats`."""
         stats: Stats = self._connage_class.connage_stats()
         return stats
+
+    def retire_all(self) -> None:
+        """Retires all connections, each before its next use."""
+        self._connage_class.connage_retire_all()

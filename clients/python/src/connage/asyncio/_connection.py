@@ -4,67 +4,34 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import Any, Callable, ClassVar
+from typing import Any, Callable
 
 import redis.asyncio.client
 import redis.asyncio.connection
 import redis.asyncio.sentinel
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import ResponseError
 
-from .._duration import Duration
-from .._lifetime import (
-    Counters,
-    Greeting,
-    Lifetime,
-    Policy,
-    Stats,
-    closed_by_server,
-    last_of_handshake,
-)
-
-# What it mixes in with has other types in each version of redis-py.
-_Base: Any = object
+from .._duration import Duration, warn_of_seconds
+from .._keywords import Own
+from .._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
+from .._limited import Counterparts, Limited, with_limit
 
 
-class AgeLimited(_Base):
+class AgeLimited(Limited):
     """As :class:`connage.AgeLimited`, with the same keywords, for asyncio."""
 
-    connage_policy: ClassVar[Policy] = Policy()
-    connage_counters: ClassVar[Counters] = Counters()
-
-    def __init__(
-        self,
-        *args: Any,
-        maxage: Duration | None = None,
-        maxage_jitter: int | str | None = None,
-        maxage_margin: Duration | None = None,
-        maxage_refresh: Duration | None = None,
-        maxage_counters: Counters | None = None,
-        **kwargs: Any,
-    ) -> None:
-        policy = self.connage_policy.but(maxage, maxage_jitter, maxage_margin, maxage_refresh)
-        self.connage_life = Lifetime(policy, maxage_counters or self.connage_counters)
-        self._greeting: Greeting | None = None
-        self._is_handed_out = False
-        connect_func = kwargs.get("redis_connect_func")
-        if connect_func is not None:
-            kwargs["redis_connect_func"] = _greeting_after(connect_func)
-        super().__init__(*args, **kwargs)
-
-    @classmethod
-    def connage_stats(cls) -> Stats:
-        """What happened to the connections of this class that no connage pool counts."""
-        return cls.connage_counters.stats()
+    _pubsub = redis.asyncio.client.PubSub
 
     # Between two uses.
 
     async def connect(self) -> None:
         """Connects, if need be; if connected and at or near its limit, connects anew."""
-        self._is_handed_out = False
-        if self.is_connected and not self._is_held():
+        self.connage_is_idle = False
+        self.connage_uses += 1
+        if self._handing_out() and self.is_connected:
             await self.connage_between_uses()
         await self._open(super().connect())
-        self._is_handed_out = True
+        self._handed_out()
 
     async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         """As :meth:`connect`, which in redis-py 6 and later comes here; so do commands."""
@@ -80,18 +47,10 @@ class AgeLimited(_Base):
             raise
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        if self._is_handed_out:
-            # The first command of a use: other tasks may have had long turns before it.
-            self._is_handed_out = False
-            if self.connage_life.is_due() and not self._is_held():
-                await self.connage_retire()
-                await self._open(super().connect())
+        if self._first_use_is_due():
+            await self.connage_retire()
+            await self._open(super().connect())
         await super().send_packed_command(*args, **kwargs)
-
-    def _is_held(self) -> bool:
-        """Whether a PubSub keeps it, which connects whenever it reads."""
-        owners = [getattr(callback(), "__self__", None) for callback in self._connect_callbacks]
-        return any(isinstance(owner, redis.asyncio.client.PubSub) for owner in owners)
 
     async def connage_between_uses(self) -> None:
         """Closes it if it is at or near its limit, or if the server has closed it."""
@@ -100,7 +59,7 @@ class AgeLimited(_Base):
             self.connage_life.ended(True, self._host_error())
             await self.disconnect(nowait=True)
             return
-        if self.connage_life.wants_news() and not self.connage_life.is_due():
+        if self.connage_life.asks_before_use():
             await self._ask_again()
         if self.connage_life.is_due():
             await self.connage_retire()
@@ -135,6 +94,19 @@ class AgeLimited(_Base):
 
     # On connecting.
 
+    @staticmethod
+    def _greeting_after(connect_func: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
+        """``redis_connect_func``, which need not call ``on_connect``, with the greeting after it."""
+
+        async def connect_and_greet(connection: AgeLimited) -> None:
+            result = connect_func(connection)
+            if inspect.isawaitable(result):
+                await result
+            if not connection.connage_life.is_open:
+                await connection._greet_during(_nothing)
+
+        return connect_and_greet
+
     async def on_connect(self) -> None:
         await self._greet_during(super().on_connect)
 
@@ -147,7 +119,11 @@ class AgeLimited(_Base):
         if self._greeting is not None:
             await handshake()
             return
+        self._refuse_bad_settings()
         words = self.connage_life.begin()
+        if not words:
+            await handshake()
+            return
         self._greeting = greeting = Greeting(words, last_of_handshake(self))
         try:
             await handshake()
@@ -163,6 +139,7 @@ class AgeLimited(_Base):
         greeting = self._greeting
         if greeting is None:
             await super().send_command(*args, **kwargs)
+            self._note(args[0])
             return
         if not greeting.rides_on(args):
             await super().send_command(*args, **kwargs)
@@ -198,21 +175,9 @@ class AgeLimited(_Base):
         self.connage_life.answered(reply, greeting, self._host_error())
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        self._is_in_transaction = False
         self.connage_life.ended(closed_by_server(), self._host_error())
         await super().disconnect(*args, **kwargs)
-
-
-def _greeting_after(connect_func: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
-    """``redis_connect_func``, which need not call ``on_connect``, with the greeting after it."""
-
-    async def connect_and_greet(connection: AgeLimited) -> None:
-        result = connect_func(connection)
-        if inspect.isawaitable(result):
-            await result
-        if not connection.connage_life.is_open:
-            await connection._greet_during(_nothing)
-
-    return connect_and_greet
 
 
 async def _nothing() -> None:
@@ -239,24 +204,14 @@ class SentinelManagedSSLConnection(AgeLimited, redis.asyncio.sentinel.SentinelMa
     """A TLS connection of an asyncio Sentinel pool with a limit to its age."""
 
 
-_COUNTERPARTS: dict[type, type[AgeLimited]] = {
-    base.__bases__[1]: base
-    for base in (
-        Connection,
-        SSLConnection,
-        UnixDomainSocketConnection,
-        SentinelManagedConnection,
-        SentinelManagedSSLConnection,
-    )
-}
-
-
-def age_limited(connection_class: Any) -> Any:
-    """The class with a limit to its age; itself if it has one already."""
-    if issubclass(connection_class, AgeLimited):
-        return connection_class
-    counterpart = _COUNTERPARTS.get(connection_class)
-    return counterpart or type(connection_class.__name__, (AgeLimited, connection_class), {})
+age_limited = Counterparts(
+    AgeLimited,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+).age_limited
 
 
 def connection(
@@ -265,10 +220,21 @@ def connection(
     jitter: int | str | None = None,
     margin: Duration | None = None,
     refresh: Duration | None = None,
-    base: Any = Connection,
-) -> Any:
+    tell_server: bool | str | None = None,
+    maxidle: Duration | None = None,
+    on_retired: Callable[[Retired], object] | None = None,
+    base: type = Connection,
+) -> type[Connection]:
     """As :func:`connage.connection`, for asyncio."""
-    parent = age_limited(base)
-    policy = parent.connage_policy.but(maxage, jitter, margin, refresh)
-    attributes = {"connage_policy": policy, "connage_counters": Counters()}
-    return type(parent.__name__, (parent,), attributes)
+    warn_of_seconds(maxage)
+    own: Own = {
+        "maxage": maxage,
+        "maxage_jitter": jitter,
+        "maxage_margin": margin,
+        "maxage_refresh": refresh,
+        "maxage_tell_server": tell_server,
+        "maxidle": maxidle,
+        "on_retired": on_retired,
+    }
+    limited: type[Connection] = with_limit(age_limited(base), own)
+    return limited

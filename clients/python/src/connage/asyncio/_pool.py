@@ -2,55 +2,38 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import redis.asyncio
 import redis.asyncio.connection
 
-from .._lifetime import Counters, Stats
-from ._connection import AgeLimited, Connection, age_limited
+from .._limited_pool import LimitedPool, mark_as_idle, marked_as_in_use
+from ._connection import Connection, age_limited
 
-_Base: Any = object  # Its pools have other types in each version of redis-py.
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .._keywords import Keywords
 
 
-class AgeLimitedPool(_Base):
+class AgeLimitedPool(LimitedPool):
     """What the pools here add to redis-py's: counters, and an eye on idle connections."""
 
-    def __init__(self, connection_class: Any = Connection, **kwargs: Any) -> None:
-        self._connage_counters = Counters()
-        kwargs["maxage_counters"] = self._connage_counters
-        connection_class = age_limited(connection_class)
-        settings = ("maxage", "maxage_jitter", "maxage_margin", "maxage_refresh")
-        policy = connection_class.connage_policy.but(*map(kwargs.get, settings))
-        # At most: a limit may be shorter than the margin.
-        self._look_every = min(policy.margin_ms, 50) / 2000
-        self._next_look = 0.0
-        super().__init__(connection_class=connection_class, **kwargs)
-
-    def connage_stats(self) -> Stats:
-        """What happened to this pool's connections: a :class:`~connage.Stats`."""
-        return self._connage_counters.stats()
+    def __init__(self, connection_class: Any, **kwargs: Any) -> None:
+        super().__init__(redis.asyncio.Redis, age_limited(connection_class), **kwargs)
 
     async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Hands a connection out, opened anew if it was at or near its limit."""
-        await self._retire_idle()
+        # Closing does not wait, so no other task can take one of these meanwhile.
+        for idle in self._idle_and_due():
+            await idle.connage_retire()
         return await super().get_connection(*args, **kwargs)
 
-    async def _retire_idle(self) -> None:
-        """Closes idle connections that are at or near their limit, so that while the pool is in
-        use, those that nobody needs just now don't wait for the server to do it."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return
-        self._next_look = now + self._look_every
-        # Closing does not wait, so no other task can take one of these meanwhile.
-        for idle in self._idle():
-            if isinstance(idle, AgeLimited) and idle.connage_life.is_due():
-                await idle.connage_retire()
-
-    def _idle(self) -> list[Any]:
-        queue = getattr(self, "pool", None)  # of a blocking pool in redis-py 5.0
-        return list(self._available_connections if queue is None else queue._queue)
+    async def release(self, connection: Any) -> None:
+        """Takes a connection back."""
+        inner, use = marked_as_in_use(connection)
+        await super().release(connection)
+        mark_as_idle(inner, use)
 
 
 class ConnectionPool(AgeLimitedPool, redis.asyncio.connection.ConnectionPool):
@@ -63,9 +46,9 @@ class ConnectionPool(AgeLimitedPool, redis.asyncio.connection.ConnectionPool):
 
     def __init__(
         self,
-        connection_class: Any = Connection,
+        connection_class: type = Connection,
         max_connections: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[Keywords],
     ) -> None:
         super().__init__(connection_class, max_connections=max_connections, **kwargs)
 
@@ -77,8 +60,8 @@ class BlockingConnectionPool(AgeLimitedPool, redis.asyncio.connection.BlockingCo
         self,
         max_connections: int = 50,
         timeout: float | None = 20,
-        connection_class: Any = Connection,
-        **kwargs: Any,
+        connection_class: type = Connection,
+        **kwargs: Unpack[Keywords],
     ) -> None:
         super().__init__(
             connection_class, max_connections=max_connections, timeout=timeout, **kwargs
