@@ -3,7 +3,8 @@
 use super::close::{self, Depth};
 use super::ffi::event::{self, Events};
 use super::ffi::{self, Context};
-use super::{clock, fault, log, look, state, verify};
+use super::state::{self, State};
+use super::{clock, fault, log, look, verify};
 use crate::engine::client::ClientId;
 use crate::engine::time::Micros;
 use std::os::raw::c_int;
@@ -117,8 +118,24 @@ fn housekeep(ctx: Context, now: Micros) {
         state::with(|state| state.linger.set_max_clients(max_clients));
     }
     warn_of_no_room(now);
+    advise_jitter();
     state::with(|state| state.summary.tell(now));
     verify::run_if_due(ctx, now);
+}
+
+/// In the log, once.
+fn advise_jitter() {
+    let advise = |state: &mut State| {
+        let advise = !state.told_of_jitter && state.reaper.wants_jitter();
+        state.told_of_jitter |= advise;
+        advise
+    };
+    if state::with(advise) == Some(true) {
+        log::notice(
+            "maxage is set without jitter: connections that came together go, and come back, together; \
+             CONNAGE.CONFIG SET jitter 20 spreads them",
+        );
+    }
 }
 
 /// In the log, where nobody can linger any more.
@@ -166,6 +183,7 @@ pub fn arm() {
     if let Some(ctx) = ffi::own_context() {
         arm_with(ctx, clock::now());
     }
+    advise_jitter();
 }
 
 fn arm_with(ctx: Context, now: Micros) {

@@ -25,6 +25,8 @@ pub struct State {
     pub pacemaker: Pacemaker,
     pub summary: Summary,
     pub verifier: Verifier,
+    /// The log has told that a limit without jitter is none for so many.
+    pub told_of_jitter: bool,
     pub unload_refused_at: Option<Micros>,
     /// Nobody who is not tracked was there before.
     pub untracked_since: Micros,
@@ -40,6 +42,7 @@ impl State {
             pacemaker: Pacemaker::default(),
             summary: Summary::default(),
             verifier: Verifier::default(),
+            told_of_jitter: false,
             unload_refused_at: None,
             untracked_since: clock::process_began(),
         }

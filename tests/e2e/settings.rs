@@ -319,3 +319,25 @@ fn connage_config_get_takes_patterns(on: &'static str) {
         assert!(help.contains(word), "{word} in {help}");
     }
 }
+
+on_servers!(
+    FIVE,
+    beside,
+    the_log_advises_jitter_once_where_many_have_a_limit_without
+);
+fn the_log_advises_jitter_once_where_many_have_a_limit_without(on: &'static str) {
+    let server = Setup::of(on).module("").start();
+    let mut admin = server.admin();
+    let advice = || server.log().matches("maxage is set without jitter").count();
+    let mut conns = server.clients(20);
+    admin.ok("CONNAGE.CONFIG SET maxage 1h");
+    assert_eq!(advice(), 0, "few");
+    admin.ok("CONNAGE.CONFIG SET maxage 0");
+    conns.extend(server.clients(100));
+    admin.ok("CONNAGE.CONFIG SET maxage 2h jitter 20");
+    assert_eq!(advice(), 0, "spread");
+    for limit in ["3h", "4h"] {
+        admin.ok(&format!("CONNAGE.CONFIG SET maxage {limit} jitter 0"));
+        assert_eq!(advice(), 1, "once");
+    }
+}

@@ -1450,3 +1450,23 @@ proptest! {
         prop_assert_eq!(ids.len(), world.gone.len());
     }
 }
+
+#[test]
+fn jitter_is_wanted_where_many_have_a_limit_that_is_not_spread() {
+    type Case = (&'static [(Name, &'static str)], usize, bool);
+    let cases: [Case; 6] = [
+        (&[(Name::Maxage, "1h")], 100, true),
+        (&[(Name::Maxage, "1h")], 99, false),
+        (&[(Name::Maxage, "1h"), (Name::Jitter, "1")], 100, false),
+        (&[(Name::Maxage, "0")], 100, false),
+        (&[(Name::Rules, "ci: user=u maxage=1h")], 100, false),
+        (&[(Name::Maxage, "1h"), (Name::Enabled, "no")], 100, false),
+    ];
+    for (settings, connections, wanted) in cases {
+        let mut world = World::new(settings);
+        for _ in 0..connections {
+            world.connect(Is::Quiet, "u");
+        }
+        assert_eq!(world.reaper.wants_jitter(), wanted, "{settings:?} {connections}");
+    }
+}

@@ -30,7 +30,18 @@ pub struct Report {
     pub memory: usize,
 }
 
+/// From so many connections on it is felt that those which came together go and come back together: a hundred TLS
+/// handshakes at once take a tenth of a second of the server's loop.
+const MANY: usize = 100;
+
 impl Reaper {
+    /// Whether many connections have a limit that is not spread.
+    pub fn wants_jitter(&self) -> bool {
+        let settings = self.settings();
+        let is_spread = settings.jitter.0 > 0 || settings.maxage == Millis(0);
+        settings.enabled && !is_spread && self.tracked() >= MANY
+    }
+
     /// What is known of `client`; `None` for a connection that is not known.
     pub fn row(&self, now: Micros, client: &Client) -> Option<Row> {
         let (entry, state) = self.registry.get_with_state(client.id)?;
