@@ -550,18 +550,18 @@ fn sending(id: ClientId, tcp: bool, sent: u64, at: u64) -> (String, Option<Recei
 fn who_has_just_sent_something_is_given_a_moment_for_more() {
     // It sends so often, until then; it goes at this moment after its limit, of a grace of 4 s.
     for (tcp, every, until, expected) in [
-        (true, 1, 990, 16..=18),
-        (true, 1, 960, 0..=0),
-        (true, 6, 1_700, 720..=730),
+        (true, 1, 990, 31..=33),
+        (true, 1, 950, 0..=0),
+        (true, 6, 1_700, 735..=745),
         // A gate from the half of its grace on.
         (true, 6, u64::MAX, 2_000..=2_100),
         // Two looks tell of nothing sent in between.
-        (false, 6, 990, 25..=27),
-        (false, 6, 1_700, 720..=760),
+        (false, 6, 990, 40..=42),
+        (false, 6, 1_700, 735..=790),
         (false, 6, u64::MAX, 1_700..=2_000),
         // Rests in between are long enough.
-        (true, 40, u64::MAX, 0..=40),
-        (false, 40, u64::MAX, 0..=60),
+        (true, 60, u64::MAX, 0..=60),
+        (false, 60, u64::MAX, 0..=130),
     ] {
         let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "4s")]);
         let id = ClientId(world.connect(Is::Quiet, "u"));
