@@ -78,7 +78,7 @@ const COMMANDS: [(&str, &str); 8] = [
     ("CONNAGE.KILL CANCEL", "client|kill"),
     ("CONNAGE.LIST", "client|list"),
     ("CONNAGE.LOG GET", "client|list"),
-    ("CONNAGE.LOG RESET", "client|list"),
+    ("CONNAGE.LOG RESET", "config|resetstat"),
     ("CONNAGE.CONFIG GET *", "config|get"),
     ("CONNAGE.CONFIG SET maxage 1h", "config|set"),
     ("CONNAGE.CONFIG RESETSTAT", "config|resetstat"),
