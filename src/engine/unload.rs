@@ -14,22 +14,6 @@ const OURS: &[u8] = b"connage.";
 /// So many of those in the way are named.
 const NAMED: usize = 5;
 
-/// Commands that wait for data: whoever is ended in one loses nothing.
-const WAITING: [&[u8]; 12] = [
-    b"blpop",
-    b"brpop",
-    b"brpoplpush",
-    b"blmove",
-    b"blmpop",
-    b"bzpopmin",
-    b"bzpopmax",
-    b"bzmpop",
-    b"xread",
-    b"xreadgroup",
-    b"wait",
-    b"waitaof",
-];
-
 /// Why somebody stands in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -93,7 +77,7 @@ fn fate(client: &Client, around: Circumstances) -> Fate {
         };
     }
     let queued = client.multi.is_some_and(|queued| queued > 0);
-    let (blocked, unblocked) = (client.is_blocked(), client.has_flag(b'u'));
+    let (blocked, unblocked) = (client.is_blocked(), client.is_unblocked());
     if !ours && !queued && !(around.looks_ahead && (blocked || unblocked)) {
         return Fate::Stays;
     }
@@ -123,7 +107,7 @@ fn fate(client: &Client, around: Circumstances) -> Fate {
     }
     if blocked {
         // With a command of ours it is postponed: by CLIENT PAUSE.
-        return if ours || WAITING.iter().any(|cmd| client.cmd.eq_ignore_ascii_case(cmd)) {
+        return if ours || client.waits_for_data() {
             Fate::Ends
         } else {
             Fate::InTheWay(Why::UnderWay)
