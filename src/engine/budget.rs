@@ -233,7 +233,9 @@ impl Pace {
             let walk = WALK_NS * connections as u64 / 1_000;
             let stalls = asked_us > cheap + walk;
             // Nor is it a walk where the server waited for each of late.
-            self.dear_looks = if asked_us > cheap && !stalls && walk > DEAR_US && !self.looks_stall() {
+            self.dear_looks = if stalls {
+                0
+            } else if asked_us > cheap && walk > DEAR_US && !self.looks_stall() {
                 DEAR_LOOKS
             } else if ids > BATCH {
                 // The lines of so many may cost as much as a walk: a smaller look has to tell.
@@ -431,6 +433,24 @@ mod tests {
             pace.spend(Micros(now), look(ids, 5_000), (ids * each) as u64, 0);
         }
         assert!(longest <= 2 * BATCH * 900, "{longest} µs");
+    }
+
+    #[test]
+    fn a_batch_is_never_empty_whatever_looks_have_cost() {
+        const COSTS: [u64; 4] = [20, 900, 1_500, 200_000];
+        for first in COSTS {
+            for second in COSTS {
+                for third in COSTS {
+                    let mut pace = Pace::default();
+                    for (turn, cost) in [first, second, third, third].into_iter().enumerate() {
+                        let ids = pace.batch().max(1);
+                        pace.spend(Micros(0), look(ids, MANY), cost, 0);
+                        let costs = [first, second, third];
+                        assert!(pace.batch() > 0, "{costs:?}, after {}", turn + 1);
+                    }
+                }
+            }
+        }
     }
 
     #[test]
