@@ -14,7 +14,7 @@ FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_A
 TIMED := list_of_ten_thousand rechecks_of_ten_thousand
 SOAK_ON ?= redis_7_0
 
-.PHONY: help run build servers test unit e2e operator trust-quick python clients lint bench bench-operator bench-quick \
+.PHONY: help run build servers test unit e2e operator trust-quick python python-all clients lint bench bench-operator bench-quick \
 	trust soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
 
 help: ## what there is
@@ -58,6 +58,9 @@ trust-quick: ## what production does to it, on one server, and slot migration on
 
 python: ## the Python client
 	clients/python/test.sh
+
+python-all: build ## the Python client: each redis-py on each Python there is, and load (20 minutes)
+	clients/python/test.sh --all
 
 clients: build ## the README's lines for other clients, run: node-redis, ioredis, redis-rs (2 minutes)
 	@scripts/setup.sh build test clients

@@ -4,27 +4,29 @@
 # in place of its own. What is skipped is named; where CI is set, it fails instead.
 #
 #   clients/python/test.sh [words for pytest …]
+#   clients/python/test.sh --all     also: each redis-py on each Python that there is, how it is
+#                                    packed, and a minute of load in threads and in tasks
 #
 # PYTHON: the interpreter (python3); CONNAGE_MODULE: the module; CONNAGE_TEST_SERVERS: names.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 readonly newest=8.1.0 oldest=5.0.0
+readonly between=(6.4.0 7.4.1)
 readonly port=6379 # redis-py's own tests expect their server there
 readonly python=${PYTHON:-python3}
 failed=()
 
-environment() { # NAME VERSION: with that version of redis-py
-    local folder=.venv/$1 wanted
-    wanted="$2 $("$python" -V) $(cat requirements-test.txt pyproject.toml test.sh | sha256sum)"
+environment() { # NAME VERSION HIREDIS [PYTHON]: with that version of redis-py, and hiredis or not
+    local folder=.venv/$1 interpreter=${4:-$python} wanted
+    wanted="$2 $3 $("$interpreter" -V) $(cat requirements-test.txt pyproject.toml | sha256sum)"
     if [[ -f $folder/made && $(<"$folder/made") == "$wanted" ]]; then
         return
     fi
     rm -rf "$folder"
-    "$python" -m venv "$folder"
+    "$interpreter" -m venv "$folder"
     "$folder/bin/pip" install --quiet --disable-pip-version-check -r requirements-test.txt
-    # Once with hiredis and once without.
-    [[ $1 == oldest ]] || "$folder/bin/pip" uninstall --quiet --yes hiredis
+    [[ $3 == with ]] || "$folder/bin/pip" uninstall --quiet --yes hiredis
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation \
         "redis==$2" --editable .
     echo "$wanted" >"$folder/made"
@@ -34,6 +36,26 @@ step() { # NAME COMMAND…
     echo "== $1"
     "${@:2}" || failed+=("$1")
 }
+
+# Several at a time: they mostly wait.
+together() { # NAME COMMAND…
+    local log
+    log=$(mktemp)
+    "${@:2}" >"$log" 2>&1 &
+    jobs_of[$!]=$1 logs_of[$!]=$log
+}
+
+those_together() {
+    local pid
+    for pid in "${!jobs_of[@]}"; do
+        wait "$pid" || failed+=("${jobs_of[$pid]}")
+        echo "== ${jobs_of[$pid]}"
+        cat "${logs_of[$pid]}"
+        rm -f "${logs_of[$pid]}"
+    done
+    jobs_of=() logs_of=()
+}
+declare -A jobs_of=() logs_of=()
 
 # redis-py's own tests, as its source distribution has them.
 upstreams_tests() { # NAME VERSION
@@ -70,13 +92,62 @@ own_tests() { # NAME words…
     .venv/"$1"/bin/python -m pytest -q -rs "${@:2}"
 }
 
-environment newest "$newest"
-environment oldest "$oldest"
-step "types" .venv/newest/bin/mypy
-step "our tests, redis-py $newest" own_tests newest "$@"
-step "our tests, redis-py $oldest" own_tests oldest "$@"
-step "redis-py $newest's own tests of pools" upstreams_tests newest "$newest"
+# The wheel and the source distribution.
+packed() {
+    rm -rf .venv/dist
+    .venv/newest/bin/python -m build --no-isolation --outdir .venv/dist . >.venv/build.log
+    .venv/newest/bin/twine check --strict .venv/dist/*
+}
+
+load() { # NAME
+    .venv/"$1"/bin/python tests/load.py threads 60 && .venv/"$1"/bin/python tests/load.py tasks 60
+}
+
+# What depends on redis-py, hiredis or Python; the rest is the same in all of them.
+readonly edges=(tests/test_replies.py tests/test_closing.py tests/test_pools.py tests/test_duration.py)
+
+everything() {
+    local version python_there minor
+    for version in "$oldest" "${between[@]}" "$newest"; do
+        for python_there in 3.9 3.10 3.11 3.12 3.13 3.14; do
+            [[ $version == 8.* && $python_there == 3.9 ]] && continue
+            minor=$(interpreter_of "$python_there") || {
+                echo "skipped: there is no Python $python_there"
+                continue
+            }
+            environment "$version-$python_there" "$version" with "$minor"
+            step "redis-py $version, Python $python_there" own_tests "$version-$python_there" "${edges[@]}"
+        done
+    done
+    for version in newest newest-hiredis oldest oldest-plain; do
+        step "a minute of load, $version" load "$version"
+    done
+}
+
+interpreter_of() { # PYTHON's version: pyenv's, or the system's
+    compgen -G "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1.*/bin/python" | tail -1 | grep . ||
+        command -v "python$1"
+}
+
+if [[ ${1:-} == --all ]]; then
+    all=yes
+    shift
+fi
+environment newest "$newest" without
+environment newest-hiredis "$newest" with
+environment oldest "$oldest" with
+environment oldest-plain "$oldest" without
+together "types" .venv/newest/bin/mypy
+together "our tests, redis-py $newest" own_tests newest "$@"
+together "our tests, redis-py $oldest, hiredis" own_tests oldest "$@"
+those_together
+together "replies, redis-py $newest, hiredis" own_tests newest-hiredis tests/test_replies.py
+together "replies, redis-py $oldest" own_tests oldest-plain tests/test_replies.py
+together "how it is packed" packed
+together "redis-py $newest's own tests of pools" upstreams_tests newest "$newest"
+those_together
 step "redis-py $oldest's own tests of pools" upstreams_tests oldest "$oldest"
+[[ -z ${all:-} ]] || everything
 
 if ((${#failed[@]})); then
     printf 'failed: %s\n' "${failed[@]}" >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 import random
 import subprocess
@@ -20,6 +21,7 @@ from servers import Server, eventually, take
 
 import connage
 from connage._lifetime import Policy
+from connage._private import PRIVATE
 
 SYNC_POOLS = [connage.ConnectionPool, connage.BlockingConnectionPool]
 ASYNC_POOLS = [connage.asyncio.ConnectionPool, connage.asyncio.BlockingConnectionPool]
@@ -427,3 +429,24 @@ def test_pools_retry_as_redis_pys_clients_do_by_default(cls: Any, client: Any) -
     assert (ours._retries, type(ours._backoff)) == (theirs._retries, type(theirs._backoff))
     never = cls(retry=Retry(NoBackoff(), 0)).make_connection().retry
     assert never._retries == 0
+
+
+# Of redis-py's private attributes.
+
+
+def test_the_private_attributes_of_redis_py_that_are_used_are_there() -> None:
+    cache: Any = getattr(redis.connection, "CacheProxyConnection", None)
+    places: dict[str, Any] = {
+        "sync connection": redis.Connection(),
+        "sync pool": redis.ConnectionPool(),
+        "asyncio connection": redis.asyncio.Connection(),
+    }
+    missing = [
+        f"{place}: {name} ({why})"
+        for (place, name), why in PRIVATE.items()
+        if place in places and not hasattr(places[place], name)
+    ]
+    assert missing == []
+    if cache is not None:
+        assert ("sync cache", "_conn") in PRIVATE
+        assert "self._conn" in inspect.getsource(cache.__init__)

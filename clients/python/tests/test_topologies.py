@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 import select
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -232,6 +234,21 @@ async def test_a_transaction_in_an_asyncio_cluster_is_not_cut_at_its_limit(clust
     await client.aclose()
 
 
+async def test_what_an_asyncio_cluster_could_not_pack_is_not_awaited(cluster: Server) -> None:
+    client: Any = connage.asyncio.RedisCluster(host="127.0.0.1", port=cluster.port)
+    assert await client.set("key", 1)
+    with pytest.raises(redis.DataError):
+        await client.set("key", object())
+    pipeline = client.pipeline()
+    with pytest.raises(redis.DataError):
+        await pipeline.set("key", 2).set("key", object()).execute()
+    made = [each for node in client.get_nodes() for each in node._connections]
+    assert made
+    assert [each._replies_to_come for each in made] == [0] * len(made)
+    assert await client.get("key") == b"1"
+    await getattr(client, "aclose", client.close)()
+
+
 # Client-side caching.
 
 
@@ -349,17 +366,25 @@ async def test_connecting_with_asyncio_costs_no_round_trip_of_its_own(
 # The example.
 
 
-def test_the_readmes_example_works_as_it_stands() -> None:
+@pytest.fixture
+def default_port() -> Iterator[int]:
+    """The port of the README's example, of which there is but one."""
+    with Path(tempfile.gettempdir(), "connage-py-6379.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", 6379))
+            except OSError:
+                missing("port 6379, which the example uses, is taken")
+        yield 6379
+
+
+def test_the_readmes_example_works_as_it_stands(default_port: int) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     example = readme.split("```python\n")[1].split("```")[0]
     assert "connage.ConnectionPool(max_connections=100, maxage=300000)" in example
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 6379))
-        except OSError:
-            missing("port 6379, which the example uses, is taken")
-    with running(RECENT, port=6379):
+    with running(RECENT, port=default_port):
         names: dict[str, Any] = {}
         exec(example, names)
         assert names["r"].ping()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import redis.client
 import redis.connection
@@ -14,6 +14,11 @@ from ._duration import Duration, warn_of_seconds
 from ._keywords import Own
 from ._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
 from ._limited import Counterparts, Limited, with_limit
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._keywords import Keywords
 
 # redis-py 5.0 has no client-side caching.
 _CacheProxyConnection: Any = getattr(redis.connection, "CacheProxyConnection", ())
@@ -54,7 +59,7 @@ class AgeLimited(Limited):
 
     _pubsub = redis.client.PubSub
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
         # Held while it is handed out, or retired as idle: a pool does both at once.
         self._handing = threading.Lock()
         self._is_telling_caches = False
@@ -67,7 +72,7 @@ class AgeLimited(Limited):
         with self._handing:
             self.connage_is_idle = False
             self.connage_uses += 1
-        if self._handing_out() and self._sock is not None:
+        if self._handing_out() and self.connage_life.is_open:
             self._between_uses()
         self._open(super().connect)
         self._handed_out()
@@ -211,7 +216,7 @@ class AgeLimited(Limited):
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         self._is_in_transaction = False
         self.connage_life.ended(closed_by_server(), self._host_error())
-        if self._sock is not None and not self._is_telling_caches:
+        if not self._is_telling_caches:
             # What they have got from it, nobody would invalidate any more: they forget it, and
             # disconnect this again.
             self._is_telling_caches = True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
@@ -15,7 +16,20 @@ from ._keywords import NAMES
 from ._lifetime import Counters, Stats
 from ._limited import Limited
 
-_Base: Any = object  # Its pools have other types in each version of redis-py.
+if TYPE_CHECKING:
+
+    class _Base:
+        """What is used of redis-py's pools, whose types differ from version to version."""
+
+        get_connection: Any
+        release: Any
+        make_connection: Any
+        reset: Any
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+else:
+    _Base = object
 
 LOOK_EVERY_MS = 50
 """At most so long apart a pool in use looks at its idle connections."""
@@ -33,6 +47,7 @@ class LimitedPool(_Base):
         self._look_every = min(policy.margin_ms, LOOK_EVERY_MS) / 2000
         self._next_look = 0.0
         self._connage_made: list[Any] = []
+        self._connage_pid = os.getpid()
         kwargs["maxage_counters"] = self._connage_counters
         if kwargs.get("retry") is None and not kwargs.get("retry_on_timeout"):
             kwargs["retry"] = default_retry(client)
@@ -48,8 +63,8 @@ class LimitedPool(_Base):
         self._connage_counters.retire_all()
 
     def reset(self) -> None:
-        # Also in a forked child, whose parent's connections are not its own.
         self._connage_made = []
+        self._connage_pid = os.getpid()
         super().reset()
 
     def make_connection(self) -> Any:
@@ -63,8 +78,8 @@ class LimitedPool(_Base):
         """Whom to retire, now and then: so that while the pool is in use, those that nobody
         needs just now don't wait for the server to do it."""
         now = time.monotonic()
-        if now < self._next_look:
-            return []
+        if now < self._next_look or self._connage_pid != os.getpid():
+            return []  # Forked: they are the parent's until redis-py has reset the pool.
         self._next_look = now + self._look_every
         return [made for made in self._connage_made if is_idle_and_due(made)]
 

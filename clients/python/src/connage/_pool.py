@@ -25,7 +25,6 @@ class AgeLimitedPool(LimitedPool):
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Hands a connection out, opened anew if it was at or near its limit."""
-        self._checkpid()
         self._retire_idle()
         return super().get_connection(*args, **kwargs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import redis.asyncio.client
 import redis.asyncio.connection
@@ -16,11 +16,19 @@ from .._keywords import Own
 from .._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
 from .._limited import Counterparts, Limited, with_limit
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .._keywords import Keywords
+
 
 class AgeLimited(Limited):
     """As :class:`connage.AgeLimited`, with the same keywords, for asyncio."""
 
     _pubsub = redis.asyncio.client.PubSub
+
+    def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
+        super().__init__(*args, **kwargs)
 
     # Between two uses.
 
