@@ -1,6 +1,6 @@
 //! Close: carries out a plan. Looks, lets the engine judge, closes, and tells it what came of it.
 
-use super::ffi::{self, socket, text, Context};
+use super::ffi::{self, client, socket, text, Context};
 use super::linger::Holding;
 use super::state::{self, State};
 use super::{clock, log, look};
@@ -27,7 +27,12 @@ pub enum Depth {
 
 /// One round of work, if there is any.
 pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
-    let Some(mut plan) = state::with(|state| state.reaper.tick(now)) else {
+    let is_held_up = |id: ClientId| client::info(id.0).is_some_and(|info| info.is_held_up());
+    let Some(mut plan) = state::with(|state| {
+        let mut plan = state.reaper.tick(now);
+        state.reaper.let_the_quiet_pass(now, &mut plan, is_held_up);
+        plan
+    }) else {
         return;
     };
     if plan.is_empty() {

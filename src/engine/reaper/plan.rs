@@ -28,6 +28,9 @@ pub const GATE: Millis = Millis(100);
 /// Hence not at every turn, but some times before grace ends.
 const GATE_AGAIN_US: std::ops::RangeInclusive<u64> = 300_000..=1_000_000;
 
+/// At most so many are asked about by their ids before a look.
+const ASKED: usize = 128;
+
 /// What the shell is to look at now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -37,6 +40,8 @@ pub struct Plan {
     pub look: Vec<ClientId>,
     /// Likewise, in the same go, though it is not their turn yet.
     pub ahead: Vec<ClientId>,
+    /// So many of it, the first ones, have waited for nobody but those who were due before.
+    firsts: usize,
     /// How many of it are rechecked.
     rechecks: usize,
     /// How many of it were busy when they were last looked at, or are past limits of their own.
@@ -130,6 +135,7 @@ impl Reaper {
         if self.pace.next_closing(now) <= now {
             self.take_paced_drains(now, &mut plan);
             self.take_backlog(now, &mut plan);
+            plan.firsts = plan.look.len();
             if self.pace.next_spare(now) <= now {
                 self.take_own(now, &mut plan);
                 self.take_again(now, &mut plan);
@@ -448,6 +454,44 @@ impl Reaper {
         }
         // Passing over the others costs a little as well.
         self.recheck.spend(now, passed as u64 / 32 + 1, false);
+    }
+
+    /// Has those wait for time that is left of whom the server tells without a look that they are held up, in MULTI
+    /// or by a command that blocks: whoever is quiet must not wait until all of them have been looked at. Only where
+    /// looks are dear; elsewhere one costs hardly more than the question. Their grace runs from their look on.
+    pub fn let_the_quiet_pass(
+        &mut self,
+        now: Micros,
+        plan: &mut Plan,
+        is_held_up: impl Fn(ClientId) -> bool,
+    ) {
+        let dear = self.pace.looks_stall() || self.pace.looks_are_dear();
+        if !dear || self.settings.grace.0 == 0 {
+            return;
+        }
+        let (mut begin, mut end, mut asked) = (0, plan.firsts, 0);
+        loop {
+            let mut place = 0;
+            let mut waiting = 0;
+            plan.look.retain(|id| {
+                let is_first = (begin..end).contains(&place) && self.drains.get(*id).is_none();
+                place += 1;
+                asked += usize::from(is_first);
+                let waits = is_first && is_held_up(*id);
+                if waits {
+                    self.registry.plan(*id, State::Again, now);
+                    waiting += 1;
+                }
+                !waits
+            });
+            if waiting == 0 || asked >= ASKED {
+                break;
+            }
+            // Others take their places.
+            begin = plan.look.len();
+            self.take_backlog(now, plan);
+            end = plan.look.len();
+        }
     }
 
     /// Takes those out of the plan that were busy at their last look and have input waiting now: they

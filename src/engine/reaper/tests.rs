@@ -181,6 +181,10 @@ impl World {
                 before <= LONG_ROUND
             })
             .collect();
+        self.reaper.let_the_quiet_pass(now, &mut plan, |id| {
+            let peer = self.peers.get(&id.0);
+            peer.is_some_and(|peer| matches!(peer.is, Is::Multi | Is::Blocked))
+        });
         self.reaper.leave_out_the_long(now, &mut plan, &names);
         let mut long = 0;
         for id in &plan.identify {
@@ -759,6 +763,38 @@ fn however_many_are_waited_for_the_quiet_go_at_their_limits_and_info_tells() {
         busy.iter().for_each(|id| world.become_(*id, Is::Quiet));
         world.pass(20_000);
         assert_eq!(world.gone.len(), 4_100, "rate {rate}");
+    }
+}
+
+#[test]
+fn whoever_is_quiet_waits_for_no_first_look_at_those_in_multi() {
+    for look_us in [700, 3_000] {
+        let mut world = World::new(&[(Name::Maxage, "3s"), (Name::Grace, "10s")]);
+        world.look_us = look_us;
+        let warmed_up = world.connect(Is::Quiet, "u");
+        world.pass(4_000);
+        assert_eq!(world.ids_gone(), [warmed_up]);
+        for _ in 0..4_000 {
+            world.connect(Is::Multi, "u");
+        }
+        world.pass(2_900);
+        let quiet: Vec<(u64, u64)> = (0..40)
+            .map(|_| {
+                world.pass(50);
+                (world.connect(Is::Quiet, "u"), world.now)
+            })
+            .collect();
+        world.pass(4_000);
+        for (id, born) in quiet {
+            let gone = world.gone.iter().find(|gone| gone.id == id).map(|gone| gone.at);
+            let late = gone.expect("it has gone") - born - 3_000;
+            // A look or two of so long have to be paid off, and not thousands.
+            assert!(late <= 100, "looks of {look_us} µs: {late} ms late");
+        }
+        // They are looked at all the same, and their grace ends.
+        world.look_us = 20;
+        world.pass(15_000);
+        assert_eq!(world.gone.len(), 4_041);
     }
 }
 

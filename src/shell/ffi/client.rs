@@ -33,6 +33,11 @@ impl ClientInfo {
         self.has(raw::REDISMODULE_CLIENTINFO_FLAG_SSL)
     }
 
+    /// In MULTI, or in a command that blocks it.
+    pub fn is_held_up(&self) -> bool {
+        self.has(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI | raw::REDISMODULE_CLIENTINFO_FLAG_BLOCKED)
+    }
+
     pub fn is_unix(&self) -> bool {
         self.has(raw::REDISMODULE_CLIENTINFO_FLAG_UNIXSOCKET)
     }
