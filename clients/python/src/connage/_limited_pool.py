@@ -8,8 +8,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import redis
-import redis.asyncio
 
 from ._duration import warn_of_seconds
 from ._keywords import NAMES
