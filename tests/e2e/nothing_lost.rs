@@ -109,7 +109,8 @@ fn the_same_load_loses_replies_without_the_look_or_the_lingering(on: &'static st
         ("no-linger", "WITHOUT THE LINGERING"),
     ] {
         let setup = Setup::of(on).fault(switch);
-        let server = setup.module(load::SETTINGS).start();
+        // So short a grace that those which never pause are evicted several times.
+        let server = setup.module(&format!("{} grace 600", load::SETTINGS)).start();
         let (mut lost, mut resets) = (0, 0);
         for (address, place) in [(server.tcp(), "TCP"), (server.unix(), "a unix socket")] {
             let title = format!("over {place} {title}");
