@@ -66,7 +66,7 @@ pub struct Surroundings {
     /// While the server has a child it shuts down both halves of what it closes, a duplicate's too
     /// (Redis 7.2 and later, Valkey).
     pub shuts_both_halves: bool,
-    /// The server allocates by jemalloc.
+    /// The server's allocations are rounded as jemalloc does.
     pub jemalloc: bool,
     /// Whether the kernel can be told to drop what a client sends.
     pub can_deafen: bool,

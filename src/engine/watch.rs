@@ -127,6 +127,14 @@ fn is_tables(bytes: u64) -> bool {
     bytes == 0 || is_one(bytes) || is_one(low) && is_one(bytes - low) && bytes % KEY != 0
 }
 
+/// Whether `allocated`, which tells what is given for so many bytes, rounds as jemalloc does.
+pub fn rounds_as_jemalloc(allocated: impl Fn(u64) -> Option<u64>) -> bool {
+    const TRIED: [u64; 5] = [20, 100, 600, 1_100, 9_000];
+    TRIED
+        .iter()
+        .all(|bytes| allocated(*bytes) == Some(rounded(*bytes)))
+}
+
 /// What jemalloc gives for so many bytes: four sizes to each doubling.
 fn rounded(bytes: u64) -> u64 {
     match bytes {
@@ -147,6 +155,14 @@ mod tests {
     fn watching(gauge: &mut WatchGauge, line: &str, jemalloc: bool) -> bool {
         let line = format!("id=1 {line}");
         gauge.is_watching(&info_line::parse(line.as_bytes()).unwrap(), jemalloc)
+    }
+
+    #[test]
+    fn jemalloc_is_told_by_how_it_rounds() {
+        assert!(rounds_as_jemalloc(|bytes| Some(rounded(bytes))));
+        // As glibc does.
+        assert!(!rounds_as_jemalloc(|bytes| Some(bytes.next_multiple_of(16) + 8)));
+        assert!(!rounds_as_jemalloc(|_| None));
     }
 
     #[test]

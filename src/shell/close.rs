@@ -152,7 +152,7 @@ fn close_those<'a, T>(
         paused: was_paused || ffi::is_paused(),
         nested: depth == Depth::Nested,
         shuts_both_halves: ends_despite_child && ffi::has_child(ctx),
-        jemalloc: look::has_jemalloc(ctx),
+        jemalloc: look::has_jemalloc(),
         can_deafen: false,
         linger_room: 0,
     };

@@ -7,6 +7,7 @@ use super::ffi::{self, socket, text, Context};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::quiet::{Received, Seen};
 use crate::engine::time::Millis;
+use crate::engine::watch;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
@@ -78,15 +79,11 @@ pub fn has_command(ctx: Context, command: &CStr, args: &[&[u8]]) -> bool {
     call(ctx, command, args).is_some_and(|reply| !reply.is_of_no_command())
 }
 
-/// Whether the server allocates by jemalloc, as those that are built for Linux mostly do. Asked once.
-pub fn has_jemalloc(ctx: Context) -> bool {
+/// Whether the server's allocations are rounded as jemalloc does, as in those that are built for Linux they mostly
+/// are. Tried, once: what the server says of its allocator does not hold where another one is preloaded.
+pub fn has_jemalloc() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| {
-        let reply = call(ctx, c"INFO", &[b"memory"]);
-        let text = reply.as_ref().and_then(Reply::text).unwrap_or_default();
-        text.split(|byte| *byte == b'\n')
-            .any(|line| line.starts_with(b"mem_allocator:jemalloc"))
-    })
+    *KNOWN.get_or_init(|| watch::rounds_as_jemalloc(ffi::allocated))
 }
 
 /// A setting of the server's own.

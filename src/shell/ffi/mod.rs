@@ -80,6 +80,18 @@ pub fn is_in_script_or_loading(ctx: Context) -> bool {
     flags & INSIDE as c_int != 0
 }
 
+/// How many bytes the server's allocator gives for so many; `None` where it does not say.
+pub fn allocated(bytes: u64) -> Option<u64> {
+    let bytes = usize::try_from(bytes).ok()?;
+    // SAFETY: asks for memory, which is freed below.
+    let place = api!(RedisModule_Alloc(bytes)).filter(|place| !place.is_null())?;
+    // SAFETY: what was just allocated.
+    let given = api!(RedisModule_MallocSize(place));
+    // SAFETY: the same, freed once.
+    let _ = api!(RedisModule_Free(place));
+    u64::try_from(given?).ok()
+}
+
 /// Whether the server has a forked child (BGSAVE, AOF rewrite, a replica's full sync).
 pub fn has_child(ctx: Context) -> bool {
     // SAFETY: reads flags only.
