@@ -428,6 +428,7 @@ def test_pools_retry_as_redis_pys_clients_do_by_default(cls: Any, client: Any) -
     ours, theirs = (pool.make_connection().retry for pool in (ours, theirs))
     assert (ours._retries, type(ours._backoff)) == (theirs._retries, type(theirs._backoff))
     never = cls(retry=Retry(NoBackoff(), 0)).make_connection().retry
+    assert cls(retry=None).make_connection().retry._retries == 0
     assert never._retries == 0
 
 

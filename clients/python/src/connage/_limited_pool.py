@@ -47,7 +47,7 @@ class LimitedPool(_Base):
         self._connage_made: list[Any] = []
         self._connage_pid = os.getpid()
         kwargs["maxage_counters"] = self._connage_counters
-        if kwargs.get("retry") is None and not kwargs.get("retry_on_timeout"):
+        if "retry" not in kwargs and not kwargs.get("retry_on_timeout"):
             kwargs["retry"] = default_retry(client)
         super().__init__(connection_class=connection_class, **kwargs)
 
