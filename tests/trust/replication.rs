@@ -89,7 +89,8 @@ fn two_replicas_stay_linked_while_all_three_evict_their_clients(on: &'static str
         assert!(figure(reader, "evicted_connections") >= 20);
     }
     let evicted = figure(&mut writer, "evicted_connections");
-    assert!(evicted >= 20, "{evicted}");
+    // Whoever never pauses lives for more than half of its grace: each of the six went at least once.
+    assert!(evicted >= 6, "{evicted}");
     let stats = info(&mut writer, "stats");
     assert_eq!(stats["sync_full"], 2, "no replica ever had to come back");
     assert_eq!(stats["sync_partial_ok"] + stats["sync_partial_err"], 0);
