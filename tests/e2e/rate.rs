@@ -39,16 +39,18 @@ fn rate_100_closes_at_most_100_a_second_by_age_and_kill_together(on: &'static st
     assert_eq!(admin.ok(&line).int(), 70);
     let started = Instant::now();
     let backlog = AtomicBool::new(false);
-    let ends = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut admin = server.admin();
-            while started.elapsed() < ms(1000) {
-                let waiting = figure(&mut admin, "backlog_connections");
-                backlog.fetch_or(waiting >= 50, Ordering::Relaxed);
-                std::thread::sleep(ms(50));
-            }
-        });
-        all_ends(&mut conns, started + ms(6000))
+    let (ends, noise) = beside(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut admin = server.admin();
+                while started.elapsed() < ms(1000) {
+                    let waiting = figure(&mut admin, "backlog_connections");
+                    backlog.fetch_or(waiting >= 50, Ordering::Relaxed);
+                    std::thread::sleep(ms(50));
+                }
+            });
+            all_ends(&mut conns, started + ms(6000))
+        })
     });
     assert!(ends.iter().all(|(gone, _)| *gone == Gone::End));
     let at: Vec<Instant> = ends.iter().map(|(_, at)| *at).collect();
@@ -57,8 +59,13 @@ fn rate_100_closes_at_most_100_a_second_by_age_and_kill_together(on: &'static st
     say(format!(
         "{on}: rate 100: at most {most} in a second, 200 took {took:?}"
     ));
-    // The clients see the ends a little later or earlier than the server did them.
-    assert!(most <= 103, "{most} in a second");
+    // The clients see the ends a little later or earlier than the server did them: one comes each 10 ms.
+    let allowed = 103 + (noise.max.as_millis() / 10) as usize;
+    assert!(
+        most <= allowed,
+        "{most} in a second, an idle thread {:?}",
+        noise.max
+    );
     assert!(took < ms(2600), "it is used up: {took:?}");
     assert!(backlog.into_inner(), "a backlog was told");
     let [all, command] = figures(&mut admin, ["evicted_connections", "evicted_by_command"]);
