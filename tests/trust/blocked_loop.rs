@@ -2,8 +2,8 @@
 //! within a second, and no burst goes beyond what `rate` allows.
 
 use crate::on_servers;
+use crate::support::closings::{closed_at, most_in_a_second};
 use crate::support::conn::{all_ends, Conn, Gone, PATIENCE};
-use crate::support::resp::Value;
 use crate::support::server::{figure, info, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use rustix::process::{kill_process, Pid, Signal};
@@ -92,18 +92,6 @@ fn after_the_loop_was_blocked_all_limits_hold_within_a_second(on: &'static str) 
     assert_eq!(figure(&mut server.admin(), "evicted_forced"), 0);
 }
 
-/// When each was closed, by CONNAGE.LOG, which is empty afterwards.
-fn closed_at(admin: &mut Conn) -> Vec<i64> {
-    let log = admin.ok("CONNAGE.LOG GET -1");
-    admin.ok("CONNAGE.LOG RESET");
-    let time = |entry: &Value| {
-        let fields = entry.list();
-        let at = fields.iter().position(|f| *f == Value::Text("time-ms".into()));
-        fields[at.expect("time-ms") + 1].int()
-    };
-    log.list().iter().map(time).collect()
-}
-
 on_servers!(FIVE, alone, after_the_loop_was_blocked_no_burst_exceeds_the_rate);
 fn after_the_loop_was_blocked_no_burst_exceeds_the_rate(on: &'static str) {
     const RATE: usize = 100;
@@ -116,18 +104,9 @@ fn after_the_loop_was_blocked_no_burst_exceeds_the_rate(on: &'static str) {
         for (gone, _) in all_ends(&mut conns, Instant::now() + PATIENCE) {
             assert_eq!(gone, Gone::End, "{title}");
         }
-        // By the server's own clock: this thread may wait for a processor. Not quite a whole
-        // second, for the log's milliseconds are not the ones that `rate` is counted by.
-        let mut times = closed_at(&mut admin);
+        let times = closed_at(&mut admin);
         assert_eq!(times.len(), MANY, "{title}");
-        times.sort_unstable();
-        let within = |first: &i64| {
-            times
-                .iter()
-                .filter(|t| (*first..first + 980).contains(*t))
-                .count()
-        };
-        let most = times.iter().map(within).max().unwrap_or(0);
+        let most = most_in_a_second(&times);
         say(format!(
             "{on}: {title}: at most {most} of {MANY} went within a second"
         ));

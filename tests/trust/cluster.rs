@@ -174,6 +174,10 @@ fn six_nodes_evict_while_a_replica_takes_over_and_slots_move(on: &'static str) {
                     conn.ends();
                 });
             }
+            // Each node evicts before roles change, whatever time that takes.
+            for admin in &mut admins {
+                wait_until("each node to evict", || figure(admin, "evicted_connections") >= 5);
+            }
             // A manual failover.
             all_agree(&mut admins);
             admins[3].ok("CLUSTER FAILOVER");

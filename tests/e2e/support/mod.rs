@@ -3,6 +3,7 @@
 // Several test binaries share it, and none uses all of it.
 #![allow(dead_code)]
 
+pub mod closings;
 pub mod conn;
 pub mod load;
 pub mod matrix;
