@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 MODULE := target/release/libconnage.so
 FAULTY := target/test-faults/release/libconnage.so
-SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+SOURCES := $(shell find src engine/src -name '*.rs') Cargo.toml engine/Cargo.toml Cargo.lock
 # Most of a test is waiting; those that measure time take turns by themselves.
 TESTS := cargo test --locked --release
 THREADS := --test-threads=6
@@ -44,7 +44,8 @@ test: build ## set up, and run all tests that are quick enough for every day
 	@$(MAKE) --no-print-directory $(FAULTY) servers
 	@$(MAKE) --no-print-directory unit e2e operator trust-quick fuzz-quick python
 
-unit: ## the engine alone
+unit: ## the engine alone, and what of the shell needs no server
+	cargo test --locked --package connage-engine
 	cargo test --locked --lib
 
 e2e: ## the promises, on seven servers
@@ -67,10 +68,11 @@ clients: build ## the README's lines for other clients, run: node-redis, ioredis
 	@scripts/servers.sh redis-7.0 valkey-9.1
 	clients/readme/test.py
 
-lint: ## formatting, clippy
+lint: ## formatting, clippy, and that no room of the house imports from one above it
 	@scripts/setup.sh build
+	scripts/rooms.sh
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 bench: build servers ## what it costs, beside what users do without it (10 minutes)
 	cargo bench --locked --bench cost

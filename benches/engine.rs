@@ -12,17 +12,14 @@
     reason = "a benchmark reads the time, uses a part of the engine, and ends with what goes wrong"
 )]
 
-#[path = "../src/engine/mod.rs"]
-mod engine;
-
+use connage_engine::client::info_line;
+use connage_engine::client::manner::Surroundings;
+use connage_engine::client::quiet::Seen;
+use connage_engine::client::ClientId;
+use connage_engine::policy::settings::Settings;
+use connage_engine::reaper::Reaper;
+use connage_engine::text::time::{Micros, Millis};
 use criterion::{BenchmarkId, Criterion};
-use engine::client::ClientId;
-use engine::info_line;
-use engine::manner::Surroundings;
-use engine::quiet::Seen;
-use engine::reaper::Reaper;
-use engine::settings::Settings;
-use engine::time::{Micros, Millis};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

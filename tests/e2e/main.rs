@@ -29,7 +29,6 @@ mod pauses;
 mod rate;
 mod renamed;
 mod settings;
-mod sockets;
 mod spared;
 mod support;
 mod unload;

@@ -14,10 +14,6 @@
     clippy::panic
 )]
 
-#[allow(dead_code, unused_imports)]
-#[path = "../../src/engine/mod.rs"]
-mod engine;
-
 mod inputs;
 mod parsers;
 mod reaper;

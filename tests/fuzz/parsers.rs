@@ -1,14 +1,14 @@
 //! The parsers: any bytes are taken or refused with one line, what is taken prints and reads
 //! back, and what is refused changes nothing.
 
-use crate::engine::address::{self, AddrMatch};
-use crate::engine::glob::Glob;
-use crate::engine::info_line;
-use crate::engine::request::{KillRequest, ListRequest};
-use crate::engine::rules::Rules;
-use crate::engine::settings::{parse_module_args, Name, Settings};
-use crate::engine::time::Millis;
 use crate::inputs::Inputs;
+use connage_engine::client::info_line;
+use connage_engine::policy::rules::Rules;
+use connage_engine::policy::settings::{parse_module_args, Name, Settings};
+use connage_engine::request::{KillRequest, ListRequest};
+use connage_engine::text::address::{self, AddrMatch};
+use connage_engine::text::glob::Glob;
+use connage_engine::text::time::Millis;
 use std::fmt::Display;
 
 fn one_line(error: &impl Display) {
@@ -26,7 +26,7 @@ pub fn client_list(inputs: &mut Inputs) {
         assert!(client.id.0 > 0);
         // What is done with any line.
         let _ = (client.client_type(), client.is_unix(), client.in_multi());
-        let _ = (rules.first_match(&client), address::ip(client.addr));
+        let _ = (rules.match_from(0, &client), address::ip(client.addr));
     }
 }
 
@@ -105,7 +105,7 @@ pub fn rules(inputs: &mut Inputs) {
             assert_eq!(again, rules, "{printed}");
             let line = inputs.client_list();
             info_line::lines(&line).for_each(|client| {
-                assert_eq!(rules.first_match(&client), again.first_match(&client));
+                assert_eq!(rules.match_from(0, &client), again.match_from(0, &client));
             });
         }
         Err(error) => one_line(&error),

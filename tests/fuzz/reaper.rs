@@ -1,15 +1,15 @@
 //! The reaper at the limits of its clock: ages, clocks and durations of 0, 1 and the largest
 //! there are, connections older than the clock itself, events in any order.
 
-use crate::engine::client::{Client, ClientId};
-use crate::engine::info_line;
-use crate::engine::manner::{Manner, Refusal, Surroundings};
-use crate::engine::quiet::{Received, Seen};
-use crate::engine::reach::Reach;
-use crate::engine::reaper::{Closing, Order, Reaper};
-use crate::engine::settings::{Name, Settings};
-use crate::engine::time::{Micros, Millis};
 use crate::inputs::Inputs;
+use connage_engine::client::info_line;
+use connage_engine::client::manner::{Manner, Refusal, Surroundings};
+use connage_engine::client::quiet::{Received, Seen};
+use connage_engine::client::reach::Reach;
+use connage_engine::client::{Client, ClientId};
+use connage_engine::policy::settings::{Name, Settings};
+use connage_engine::reaper::{Closing, Order, Reaper};
+use connage_engine::text::time::{Micros, Millis};
 
 /// 292,000 years in microseconds: no clock shows more.
 const LAST: u64 = i64::MAX as u64;

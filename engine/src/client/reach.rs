@@ -1,0 +1,94 @@
+//! Reach: whom age and KILL may close, by what a connection is now. The one place that knows.
+//!
+//! Must not know limits, nor what a connection is doing.
+
+use crate::client::{Client, ClientId};
+
+/// Which connections a command may close beyond normal and pubsub ones, because it named them. Age reaches none
+/// of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub replicas: bool,
+    /// Monitors and `CLIENT NO-EVICT` clients.
+    pub protected: bool,
+}
+
+impl Reach {
+    pub const AGE: Reach = Reach {
+        replicas: false,
+        protected: false,
+    };
+
+    /// Whether `client` may be closed. All that it is has to be named: a replica with NO-EVICT is both.
+    #[must_use]
+    pub fn allows(self, client: &Client) -> bool {
+        let untouchable = client.is_master() || client.moves_slots();
+        let protected = client.is_monitor() || client.is_no_evict();
+        !untouchable && (self.replicas || !client.is_replica()) && (self.protected || !protected)
+    }
+
+    /// Whether nobody with this letter among its flags may ever be closed.
+    #[must_use]
+    pub fn is_beyond_all(letter: u8) -> bool {
+        let client = Client {
+            flags: &[letter],
+            ..Client::unknown(ClientId(0))
+        };
+        let all = Reach {
+            replicas: true,
+            protected: true,
+        };
+        !all.allows(&client)
+    }
+
+    #[must_use]
+    pub fn or(self, other: Reach) -> Reach {
+        Reach {
+            replicas: self.replicas || other.replicas,
+            protected: self.protected || other.protected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_connection_is_has_to_be_within_reach() {
+        // By age, named as a replica, named as protected, as both.
+        for (flags, expected) in [
+            ("N", [true; 4]),
+            ("Pxbtu", [true; 4]),
+            ("O", [false, false, true, true]),
+            ("e", [false, false, true, true]),
+            ("OPe", [false, false, true, true]),
+            ("S", [false, true, false, true]),
+            ("Se", [false, false, false, true]),
+            ("SO", [false, false, false, true]),
+            ("M", [false; 4]),
+            ("SM", [false; 4]),
+            ("Me", [false; 4]),
+            ("i", [false; 4]),
+            ("SE", [false; 4]),
+            ("Sg", [false; 4]),
+            ("oe", [false; 4]),
+        ] {
+            let client = Client {
+                flags: flags.as_bytes(),
+                ..Client::unknown(ClientId(1))
+            };
+            let reaches = [(false, false), (true, false), (false, true), (true, true)];
+            let allowed = reaches.map(|(replicas, protected)| Reach { replicas, protected }.allows(&client));
+            assert_eq!(allowed, expected, "{flags}");
+        }
+        assert_eq!(Reach::AGE, Reach::default());
+        for letter in 0..=u8::MAX {
+            assert_eq!(
+                Reach::is_beyond_all(letter),
+                b"MiEgo".contains(&letter),
+                "{letter}"
+            );
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Record: what has been done, for LOG and INFO.
+
+pub mod journal;
+pub mod tally;

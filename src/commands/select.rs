@@ -1,0 +1,152 @@
+//! Select: which connections a filter picks, oldest first. With only MAXAGE or ID, or without a filter,
+//! nothing walks all clients.
+
+use crate::api::client::info;
+use crate::api::command;
+use crate::api::{self, Context};
+use crate::{look, state};
+use connage_engine::client::info_line;
+use connage_engine::client::{Client, ClientId};
+use connage_engine::request::filter::Filter;
+use connage_engine::request::master_refused;
+use connage_engine::text::time::{Micros, Millis};
+use connage_engine::text::word::shown;
+
+/// So many are looked at by one CLIENT LIST ID.
+const CHUNK: usize = 1_024;
+
+/// Where to look for what the filter picks.
+pub enum Among {
+    Everyone,
+    These(Vec<ClientId>),
+}
+
+impl Among {
+    /// Candidates by what the filter says of id and age.
+    pub fn of(ctx: Context, filter: &Filter, now: Micros) -> Among {
+        if let Some(ids) = filter.ids() {
+            return Among::These(ids.iter().copied().filter(|id| is_there(ctx, *id)).collect());
+        }
+        match filter.maxage() {
+            Some(age) if !filter.needs_client() => {
+                let older = state::with(|state| state.reaper.older_than(now, age).collect());
+                Among::These(older.unwrap_or_default())
+            }
+            _ => Among::Everyone,
+        }
+    }
+}
+
+/// Whether it is worth a look: an id may be long gone, or made up. A half-open TLS handshake has one that only
+/// the server knows.
+fn is_there(ctx: Context, id: ClientId) -> bool {
+    let tracked = state::with(|state| state.reaper.is_tracked(id));
+    // The caller may be a module, of whose client the server must not be asked: see `info`.
+    tracked == Some(true) || id.0 == api::caller(ctx) || info(id.0).is_some()
+}
+
+/// Calls `take` for each client that `picks`. With a `limit` oldest first, until so many are taken;
+/// without one as the server lists them, which is the same but for a few. Its age is looked up for
+/// `picks` only if it is wanted.
+///
+/// # Errors
+/// `take` has refused, or the server would not list its clients.
+pub fn each(
+    ctx: Context,
+    among: Among,
+    limit: Option<u64>,
+    with_age: bool,
+    picks: impl Fn(&Client, Millis) -> bool,
+    mut take: impl FnMut(&Client) -> Result<(), String>,
+) -> Result<(), String> {
+    let now = crate::kernel::clock::now();
+    let mut left = limit.unwrap_or(u64::MAX);
+    let mut see = |client: &Client| {
+        let age = if with_age { age_of(now, client) } else { Millis(0) };
+        if picks(client, age) {
+            take(client)?;
+            left -= 1;
+        }
+        Ok::<bool, String>(left > 0)
+    };
+    let mut visit = |lines: &[u8]| {
+        if limit.is_none() {
+            for client in info_line::lines(lines) {
+                see(&client)?;
+            }
+            return Ok(true);
+        }
+        // Those that are taken have to be the oldest.
+        let mut clients: Vec<Client> = info_line::lines(lines).collect();
+        clients.sort_unstable_by_key(|client| client.id);
+        for client in &clients {
+            if !see(client)? {
+                return Ok::<bool, String>(false);
+            }
+        }
+        Ok(true)
+    };
+    let unlisted = || "ERR the server would not list its clients now".to_owned();
+    match among {
+        Among::Everyone => {
+            let reply = look::all_clients(ctx).ok_or_else(unlisted)?;
+            visit(reply.text().unwrap_or_default())?;
+        }
+        Among::These(ids) => {
+            // As few as may do; more each time they do not, since a look may cost the same for one and for many.
+            let mut chunk = usize::try_from(limit.unwrap_or(u64::MAX))
+                .unwrap_or(CHUNK)
+                .clamp(1, CHUNK);
+            let mut rest = ids.as_slice();
+            while !rest.is_empty() {
+                let (these, others) = rest.split_at(chunk.min(rest.len()));
+                let reply = look::clients(ctx, these).ok_or_else(unlisted)?;
+                if !visit(reply.text().unwrap_or_default())? {
+                    break;
+                }
+                rest = others;
+                chunk = chunk.saturating_mul(2).min(CHUNK);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Age by the registry. A connection that it does not know (a half-open TLS handshake) is made known.
+pub fn age_of(now: Micros, client: &Client) -> Millis {
+    let known = state::with(|state| state.reaper.age(now, client.id)).flatten();
+    known.unwrap_or_else(|| {
+        let tls = api::is_tls(client.id.0);
+        state::with(|state| {
+            state.reaper.found(now, client, tls, state.untracked_since);
+            state.reaper.age(now, client.id)
+        })
+        .flatten()
+        .unwrap_or_default()
+    })
+}
+
+/// The link to the master, when a filter names it by id.
+///
+/// # Errors
+/// Always, for that link.
+pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
+    if filter.names_id() && client.is_master() {
+        return Err(format!("ERR {}", master_refused(&format!("ID {}", client.id))));
+    }
+    Ok(())
+}
+
+/// A user who is not there is a slip, which CLIENT KILL refuses too.
+///
+/// # Errors
+/// The filter names such a user.
+pub fn refuse_unknown_users(filter: &Filter) -> Result<(), String> {
+    match filter.users().find(|user| !command::is_user(user)) {
+        Some(user) => Err(format!(
+            "ERR USER: there is no user {}: ACL LIST names them",
+            shown(user)
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Module: loading and unloading, the table of contents of the shell.
+
+use crate::api::register::{log, Level};
+use crate::api::{command, event, guard, reply, Context};
+use crate::kernel::{self, clock};
+use crate::{api, commands, config, events, info, look, server_log, state, unload, verify};
+use connage_engine::policy::settings::{self, Settings};
+use connage_engine::reaper::Reaper;
+use redis_module::raw;
+use std::os::raw::c_int;
+
+/// The server knows versions as one number: 1.2.3 is 10203.
+const VERSION: c_int = number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
+    + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
+    + number(env!("CARGO_PKG_VERSION_PATCH"));
+
+const fn number(digits: &str) -> c_int {
+    let (mut number, mut rest) = (0, digits.as_bytes());
+    while let [digit, more @ ..] = rest {
+        number = number * 10 + (*digit - b'0') as c_int;
+        rest = more;
+    }
+    number
+}
+
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;
+
+/// What the server calls when it loads the module.
+///
+/// # Safety
+/// Only the server may call this, with the pointers that its API promises.
+#[no_mangle]
+pub unsafe extern "C" fn RedisModule_OnLoad(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's context, and a constant C string. Nothing allocates before this: the
+    // allocator is the server's, and is known only afterwards.
+    let made = unsafe {
+        raw::Export_RedisModule_Init(
+            ctx,
+            c"connage".as_ptr(),
+            VERSION,
+            raw::REDISMODULE_APIVER_1 as c_int,
+        )
+    };
+    if made != raw::REDISMODULE_OK as c_int {
+        return raw::REDISMODULE_ERR as c_int;
+    }
+    let ctx = Context::new(ctx);
+    guard::heal();
+    let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
+    let loaded = guard::run("load", || load(ctx, &command::load_args(argv, argc)), refuse);
+    match loaded {
+        Some(Ok(())) => raw::REDISMODULE_OK as c_int,
+        other => {
+            if let Some(Err(reason)) = other {
+                refuse(&format!("not loaded: {reason}"));
+            }
+            let _ = guard::run("unload", || tear_down(ctx), refuse);
+            raw::REDISMODULE_ERR as c_int
+        }
+    }
+}
+
+/// What the server calls before it unloads the module, which it may at any time.
+///
+/// # Safety
+/// Only the server may call this.
+#[no_mangle]
+pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut raw::RedisModuleCtx) -> c_int {
+    let ctx = Context::new(ctx);
+    let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
+    let cleared = guard::run("unload", || unload::clear_the_way(ctx), refuse);
+    // After a panic nobody knows who is left.
+    if cleared != Some(Ok(())) {
+        let reason = cleared.and_then(Result::err).unwrap_or_default();
+        refuse(&format!("not unloaded: {reason}"));
+        return raw::REDISMODULE_ERR as c_int;
+    }
+    let _ = guard::run("unload", || tear_down(ctx), |_| {});
+    raw::REDISMODULE_OK as c_int
+}
+
+fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
+    if !api::has_what_it_needs() {
+        return Err("this server lacks parts of the module API: Redis 7.0 or later is needed".to_owned());
+    }
+    let defaults = settings::parse_module_args(args).map_err(|error| error.to_string())?;
+    install(&defaults);
+    if !config::register(ctx, &defaults) {
+        return Err("a setting was refused: see the line before".to_owned());
+    }
+    config::commit();
+    if !commands::register(ctx) {
+        return Err("the server refused a command".to_owned());
+    }
+    if !reply::register_info::<info::Section>(ctx) {
+        return Err("the server refused the INFO section".to_owned());
+    }
+    api::stay_out_of_the_way(ctx);
+    api::make_own_context(ctx);
+    warn_of_missing_commands(ctx);
+    let max_clients = look::max_clients(ctx);
+    state::with(|state| state.linger.set_max_clients(max_clients));
+    events::warn_of_no_room(clock::now());
+    if !verify::find_all(ctx) {
+        return Err("the server would not list its clients: is there a rename-command of CLIENT?".to_owned());
+    }
+    // Redis 7.0 goes on calling a module that failed to load: subscribing comes last.
+    if !event::subscribe_clients::<events::Shell>(ctx) {
+        return Err("the server refused to tell of its clients".to_owned());
+    }
+    if !event::subscribe_settings::<events::Shell>(ctx) {
+        return Err("the server refused to tell of its settings".to_owned());
+    }
+    if !state::start_pacemaker::<events::Shell>() {
+        server_log::warning("no timer can be had: evictions come by the server's cron");
+        if !event::subscribe_cron::<events::Shell>(ctx) {
+            return Err("the server refused both a timer and its cron".to_owned());
+        }
+    }
+    events::arm();
+    api::ran::begin();
+    Ok(())
+}
+
+/// `rename-command` may have taken away what some things are asked by.
+fn warn_of_missing_commands(ctx: Context) {
+    if !look::has_command(ctx, c"CONFIG", &[b"GET", b"loglevel"]) {
+        server_log::notice(
+            "the server has no CONFIG (rename-command): CONNAGE.CONFIG goes without it, but what it sets cannot be \
+             written to the configuration file",
+        );
+    }
+    if !look::has_command(ctx, c"ACL", &[b"WHOAMI"])
+        && api::server_version() >= unload::RECOMPUTES_RULES_SINCE
+    {
+        server_log::warning(
+            "the server has no ACL (rename-command): it can't be seen whether an ACL rule names a command of the \
+             module, so that MODULE UNLOAD will be refused",
+        );
+    }
+}
+
+fn install(defaults: &Settings) {
+    let reaper = Reaper::new(clock::now(), kernel::random(), defaults.clone());
+    #[cfg(feature = "test-faults")]
+    let reaper = crate::faults::inject(reaper);
+    state::install(state::State::new(reaper));
+}
+
+/// Gives back all that the module holds; the server drops its commands and settings.
+fn tear_down(ctx: Context) {
+    event::unsubscribe(ctx);
+    state::remove();
+    api::free_own_context();
+    api::register::free_lent();
+}
