@@ -1,4 +1,4 @@
-//! The server's module API, made safe: the only place, with [`socket`] for the kernel's, that has
+//! The server's module API, made safe: the only place, with [`crate::kernel`] for the kernel's, that has
 //! `unsafe`. Every function here answers sensibly where a server lacks the API behind it. Decides
 //! nothing.
 
