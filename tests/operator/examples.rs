@@ -320,19 +320,6 @@ fn every_example_of_readme_and_docs_does_what_the_page_says() {
     });
 }
 
-#[test]
-fn every_link_between_the_pages_leads_somewhere() {
-    for path in pages() {
-        let text = std::fs::read_to_string(&path).expect("a page");
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
-            let target = link.split('#').next().unwrap_or(link);
-            let there = path.parent().expect("a folder").join(target).exists();
-            assert!(there, "{}: {link}", file_name(&path));
-        }
-    }
-}
-
 /// What `start` is followed by in the module's sources, up to `end`.
 fn names_after(start: &str, end: char) -> BTreeSet<String> {
     let mut folders = vec![root().join("src")];
@@ -401,7 +388,7 @@ fn every_example_that_sets_a_limit_has_jitter() {
 #[test]
 fn every_test_that_a_page_cites_is_there() {
     let mut tests = Vec::new();
-    let mut folders = ["tests", "src", "clients/python/tests"]
+    let mut folders = ["tests", "src", "engine/src", "clients/python/tests"]
         .map(|name| root().join(name))
         .to_vec();
     while let Some(folder) = folders.pop() {

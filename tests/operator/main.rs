@@ -18,6 +18,7 @@ mod dry_run;
 mod evening;
 mod examples;
 mod filters;
+mod front_door;
 mod install;
 mod kill_over;
 mod list;

@@ -1,0 +1,129 @@
+//! That whoever reads one page finds the others.
+//!
+//! No server is needed for that. What the pages' examples do is tried in `examples`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(page: &str) -> String {
+    std::fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+/// What is in a folder of the project, by its path from the root.
+fn entries(folder: &str) -> BTreeSet<String> {
+    let found = std::fs::read_dir(root().join(folder)).expect("a folder");
+    let names = found.map(|entry| {
+        entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("a name")
+    });
+    names
+        .map(|name| {
+            if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            }
+        })
+        .collect()
+}
+
+/// All that is there to be read: at the root, in `docs`, and of each client's package.
+fn pages() -> BTreeSet<String> {
+    let mut pages: BTreeSet<String> = ["", "docs"].iter().flat_map(|folder| entries(folder)).collect();
+    pages.retain(|path| path.ends_with(".md"));
+    let packages = entries("clients")
+        .into_iter()
+        .map(|client| format!("{client}/README.md"));
+    pages.extend(packages.filter(|page| root().join(page).exists()));
+    pages
+}
+
+/// Text outside of blocks of code, and those blocks.
+fn prose_and_blocks(page: &str) -> (String, String) {
+    let (mut prose, mut blocks, mut inside) = (String::new(), String::new(), false);
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+            continue;
+        }
+        let part = if inside { &mut blocks } else { &mut prose };
+        part.push_str(line);
+        part.push('\n');
+    }
+    (prose, blocks)
+}
+
+fn links(page: &str) -> Vec<String> {
+    let (prose, _) = prose_and_blocks(page);
+    let targets = prose
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let inner = targets.filter(|link| !link.contains("://"));
+    inner.map(str::to_owned).collect()
+}
+
+/// As forges name a heading in an address.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let (prose, _) = prose_and_blocks(page);
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    let name = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(name).collect()
+}
+
+/// Where a link leads, from the page that has it: a path from the root, and a heading.
+fn target(page: &str, link: &str) -> (PathBuf, Option<String>) {
+    let (path, heading) = match link.split_once('#') {
+        Some((path, heading)) => (path, Some(heading.to_owned())),
+        None => (link, None),
+    };
+    let from = Path::new(page);
+    let path = match path {
+        "" => from.to_path_buf(),
+        path => from.parent().unwrap_or(Path::new("")).join(path),
+    };
+    (path, heading)
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading_of_it() {
+    let mut followed = 0;
+    for page in pages() {
+        for link in links(&read(&page)) {
+            followed += 1;
+            let (path, heading) = target(&page, &link);
+            assert!(root().join(&path).exists(), "{page}: {link}");
+            if let Some(heading) = heading {
+                let there = anchors(&read(path.to_str().expect("a path")));
+                assert!(there.contains(&heading), "{page}: {link} is none of {there:?}");
+            }
+        }
+    }
+    assert!(followed > 40, "only {followed} links");
+}
+
+#[test]
+fn readme_leads_to_every_page_and_to_the_licences() {
+    let led: BTreeSet<PathBuf> = links(&read("README.md"))
+        .iter()
+        .map(|link| target("README.md", link).0)
+        .collect();
+    let mut wanted = pages();
+    wanted.remove("README.md");
+    wanted.extend(entries("").into_iter().filter(|name| name.starts_with("LICENSE")));
+    assert!(wanted.len() > 10, "only {wanted:?}");
+    for page in wanted {
+        assert!(led.contains(Path::new(&page)), "README.md has no link to {page}");
+    }
+}
