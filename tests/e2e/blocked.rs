@@ -4,10 +4,11 @@
 use crate::on_servers;
 use crate::support::conn::{Conn, Gone};
 use crate::support::resp::Value;
-use crate::support::server::{figure, figures, info, Server, Setup};
+use crate::support::server::{figure, figures, info, wait_for_blocked, Server, Setup};
 use crate::support::{ms, wait_until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Barrier;
+use std::time::Instant;
 
 const HOW: [&str; 3] = ["evicted_quiet", "evicted_blocked", "evicted_forced"];
 
@@ -48,10 +49,7 @@ fn waiting(server: &Server, admin: &mut Conn) -> Vec<(String, Conn, Value)> {
             }
         }
     }
-    let all_wait = all.len() as i64;
-    wait_until("all to wait", || {
-        info(admin, "clients")["blocked_clients"] == all_wait
-    });
+    wait_for_blocked(admin, all.len() as i64);
     all
 }
 
@@ -128,9 +126,7 @@ fn what_is_pushed_while_those_who_wait_are_closed_is_received_or_still_there(on:
             workers.push((kind, conn));
         }
         let all = workers.len() as i64;
-        wait_until("all to wait", || {
-            info(&mut admin, "clients")["blocked_clients"] == all
-        });
+        wait_for_blocked(&mut admin, all);
         let (began, stop) = (Barrier::new(2), AtomicBool::new(false));
         let pushed = std::thread::scope(|scope| {
             let pushing = scope.spawn(|| {
@@ -185,7 +181,7 @@ on_servers!(FIVE, beside, who_waits_again_at_once_is_closed_all_the_same);
 /// It is a timeout for each of them, and most of them ask anew.
 fn who_waits_again_at_once_is_closed_all_the_same(on: &'static str) {
     const WORKERS: usize = 8;
-    let server = Setup::of(on).module("maxage 300 grace 100").start();
+    let server = Setup::of(on).module("grace 100").start();
     let mut admin = server.admin();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
@@ -197,6 +193,8 @@ fn who_waits_again_at_once_is_closed_all_the_same(on: &'static str) {
                 }
             });
         }
+        wait_for_blocked(&mut admin, WORKERS as i64);
+        admin.ok("CONFIG SET connage.maxage 1");
     });
     assert_eq!(figures(&mut admin, HOW), [0, WORKERS as i64, 0]);
 }
@@ -207,10 +205,12 @@ on_servers!(
     what_was_sent_behind_a_command_that_waits_is_answered
 );
 fn what_was_sent_behind_a_command_that_waits_is_answered(on: &'static str) {
-    let server = Setup::of(on).module("maxage 300 grace 100").start();
+    let server = Setup::of(on).module("grace 100").start();
     let mut admin = server.admin();
     let mut conn = server.client();
     conn.start(&["BLPOP nothing 0", "INCR a", "INCR a"]);
+    wait_for_blocked(&mut admin, 1);
+    admin.ok("CONFIG SET connage.maxage 1");
     for answer in [Value::Nil, Value::Int(1), Value::Int(2)] {
         assert_eq!(conn.reply(), Ok(answer));
     }
@@ -225,25 +225,24 @@ on_servers!(
 );
 /// What becomes of that command nobody is told: that is no end at which nothing is lost.
 fn who_is_blocked_while_its_command_is_executed_is_forced_when_grace_ends(on: &'static str) {
-    let server = Setup::of(on)
-        .other_module()
-        .module("maxage 300 grace 300")
-        .start();
+    let server = Setup::of(on).other_module().module("grace 500").start();
     let mut admin = server.admin();
     let mut by_age = server.client();
     by_age.start(&["OTHER.BLOCK 3600000"]);
-    by_age.stays_until(by_age.after + ms(500));
-    by_age.ends();
+    wait_for_blocked(&mut admin, 1);
+    let changed = Instant::now();
+    admin.ok("CONFIG SET connage.maxage 1");
+    assert!(by_age.ends() >= changed + ms(500));
+    admin.ok("CONFIG SET connage.maxage 0 connage.grace 1h");
     let mut killed = server.client();
     let id = killed.id();
     killed.start(&["OTHER.BLOCK 3600000"]);
-    wait_until("it to block", || {
-        info(&mut admin, "clients")["blocked_clients"] == 1
-    });
+    wait_for_blocked(&mut admin, 1);
     admin.ok(&format!("CONNAGE.KILL ID {id} GRACE 0"));
     killed.ends();
     let mut served = server.client();
     served.start(&["OTHER.BLOCK 400"]);
+    admin.ok("CONFIG SET connage.maxage 1");
     assert_eq!(served.reply(), Ok(Value::Int(0)));
     served.ends();
     assert_eq!(figures(&mut admin, HOW), [1, 0, 2]);

@@ -73,9 +73,9 @@ fn every_field_is_there_and_a_number(on: &'static str) {
 
 on_servers!(FIVE, beside, figures_agree_with_what_happened);
 fn figures_agree_with_what_happened(on: &'static str) {
+    let born = Instant::now();
     let server = Setup::of(on).module("maxage 1h").start();
     let mut admin = server.admin();
-    let born = Instant::now();
     let mut conns = server.clients(50);
     let fields = [
         "tracked_connections",
@@ -87,15 +87,20 @@ fn figures_agree_with_what_happened(on: &'static str) {
     let [tracked, oldest, next, memory] = figures(&mut admin, fields);
     let age = born.elapsed().as_millis() as i64;
     assert_eq!(tracked, 51);
-    assert!(oldest >= 200 && oldest <= age + 200, "{oldest} {age}");
-    assert!(3_590_000 < next && next <= 3_600_000 - 200, "{next}");
+    assert!((200..=age).contains(&oldest), "{oldest} {age}");
+    assert!(
+        (3_600_000 - age..=3_600_000 - 200).contains(&next),
+        "{next} {age}"
+    );
     assert!(memory > 0 && memory < 10_000_000, "{memory}");
     // It looks at nobody as long as nobody is due.
+    let began = Instant::now();
     let quiet = figures(&mut admin, ["sweeps", "wakeups"]);
     conns[0].stays_for(ms(500));
     let later = figures(&mut admin, ["sweeps", "wakeups"]);
     assert_eq!(quiet[0], later[0], "sweeps while nothing is due");
-    assert!(later[1] - quiet[1] <= 20, "wakeups while nothing is due");
+    let most = 20 + began.elapsed().as_millis() as i64 / 25;
+    assert!(later[1] - quiet[1] <= most, "wakeups while nothing is due");
 
     admin.ok("CONFIG SET connage.maxage 100");
     for conn in &mut conns {

@@ -1,9 +1,10 @@
 //! What the server closes is looked after until all has arrived, and no longer; and where that can't be, it is
 //! closed another way that loses nothing.
 
-use crate::nothing_lost::{saving, slow_reader, slow_to_save};
+use crate::nothing_lost::{saving, slow_reader, slow_to_save, A_MOMENT, SAVING};
 use crate::on_servers;
-use crate::support::conn::{Address, Conn};
+use crate::support::conn::{Address, Conn, PATIENCE};
+use crate::support::noise::beside;
 use crate::support::server::{faults_built, figure, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ fn where_no_number_can_be_had_all_are_closed_all_the_same(on: &'static str) {
     let mut admin = server.admin();
     server.set_soft_limit_of_descriptors(4_100);
     let mut clients = server.clients(20);
-    let before = figure(&mut admin, "wakeups");
+    let (began, before) = (Instant::now(), figure(&mut admin, "wakeups"));
     assert!(figure(&mut admin, "linger_room") > 1_000);
     admin.ok("CONFIG SET connage.maxage 300");
     clients.iter_mut().for_each(|client| {
@@ -28,7 +29,8 @@ fn where_no_number_can_be_had_all_are_closed_all_the_same(on: &'static str) {
     assert_eq!(figure(&mut admin, "evicted_quiet"), 20);
     let wakeups = figure(&mut admin, "wakeups") - before;
     // A try that fails is not tried again at once.
-    assert!(wakeups < 500, "{wakeups}");
+    let seconds = began.elapsed().as_secs() as i64 + 1;
+    assert!(wakeups < 500 * seconds, "{wakeups} in {seconds} s");
     assert_eq!(figure(&mut admin, "linger_room"), 0);
     wait_until("the log to tell", || server.log().contains(NO_ROOM));
 }
@@ -48,7 +50,8 @@ fn a_slow_reader_gets_every_byte_where_nothing_can_linger(on: &'static str) {
         ("TCP", server.tcp(), 600_000, true),
         ("unix socket", server.unix(), 20_000, false),
     ] {
-        let slow = slow_reader(&server, &address, size);
+        let patience = if unread { PATIENCE } else { A_MOMENT };
+        let slow = slow_reader(&server, &address, size, patience);
         assert_eq!(slow.evicted_unread, unread, "{title}: evicted before it read");
         slow.got_all(size, title);
     }
@@ -67,7 +70,7 @@ on_servers!(
 );
 fn a_slow_reader_over_tls_gets_every_byte_where_nothing_can_linger(on: &'static str) {
     let server = few_descriptors(on).tls().start();
-    let slow = slow_reader(&server, &server.tls(), 600_000);
+    let slow = slow_reader(&server, &server.tls(), 600_000, PATIENCE);
     assert!(slow.evicted_unread);
     slow.got_all(600_000, "TLS");
 }
@@ -93,11 +96,11 @@ fn a_client_over_multipath_tcp_takes_nothing_from_others(on: &'static str) {
     let setup = Setup::of(on).line("mptcp yes");
     let server = setup.module("maxage 500 grace 20s").start();
     let mut admin = server.admin();
-    slow_to_save(&mut admin, ms(15_000));
+    slow_to_save(&mut admin, SAVING);
     admin.ok("BGSAVE");
     let mut multipath = Conn::open(&Address::Mptcp(server.port)).expect("connected");
     multipath.ends();
-    let slow = slow_reader(&server, &server.tcp(), 600_000);
+    let slow = slow_reader(&server, &server.tcp(), 600_000, PATIENCE);
     assert!(slow.evicted_unread);
     slow.got_all(600_000, "TCP");
     assert!(saving(&mut admin), "a child all the time");
@@ -164,7 +167,7 @@ fn what_a_client_that_never_reads_sends_fails_soon(on: &'static str) {
     let mut admin = server.admin();
     for child in [false, true] {
         if child {
-            slow_to_save(&mut admin, ms(15_000));
+            slow_to_save(&mut admin, SAVING);
             admin.ok("BGSAVE");
         }
         // What it does not read stays with its kernel over TCP, and with itself over a unix socket.
@@ -174,12 +177,15 @@ fn what_a_client_that_never_reads_sends_fails_soon(on: &'static str) {
             ("a unix socket", server.unix(), "PING"),
         ] {
             // Sooner by chance never, later by chance on a busy machine.
-            let vanishing = (0..2).map(|_| writes_until_it_fails(&address, first, &mut admin));
-            let vanishing = vanishing.min().expect("two");
-            say(format!(
-                "{on}: {title}, child {child}: what was sent vanished for {vanishing:?}"
-            ));
-            assert!(vanishing < ms(700), "{title}, child {child}: {vanishing:?}");
+            let mut tries = (0..10).map(|_| {
+                let (vanishing, noise) = beside(|| writes_until_it_fails(&address, first, &mut admin));
+                say(format!(
+                    "{on}: {title}, child {child}: what was sent vanished for {vanishing:?}, an idle thread {:?}",
+                    noise.max
+                ));
+                vanishing < ms(700) + noise.max * 2
+            });
+            assert!(tries.any(|soon| soon), "{title}, child {child}");
         }
         assert_eq!(saving(&mut admin), child, "a child all the time");
     }

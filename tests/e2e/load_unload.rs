@@ -3,7 +3,7 @@
 use crate::on_servers;
 use crate::support::conn::Conn;
 use crate::support::resp::Value;
-use crate::support::server::{figure, info, wait_for_figure, Server, Setup};
+use crate::support::server::{figure, info, wait_for_blocked, wait_for_figure, Server, Setup};
 use crate::support::{ms, other, say, wait_until, Stop};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -64,9 +64,14 @@ fn it_unloads_and_loads_again_under_load_twenty_times(on: &'static str) {
             admin.ok("MODULE UNLOAD connage");
             drop(slow);
             busy.ok("EXEC");
-            server.load(admin, WORDS);
-            let evicted = figure(admin, "evicted_connections");
-            assert!(evicted < 30, "it starts anew");
+            // Asked together, so that none is evicted between them.
+            admin.start(&[&server.load_line(WORDS), "INFO connage"]);
+            assert_eq!(admin.reply().expect("a reply"), Value::Text("OK".into()));
+            let info = admin.reply().expect("a reply").text();
+            assert!(
+                info.contains("connage_evicted_connections:0\r"),
+                "it starts anew: {info}"
+            );
         });
     };
     let at_rest = |admin: &mut Conn| -> (usize, i64, i64) {
@@ -101,20 +106,23 @@ fn it_unloads_at_the_first_try_whatever_is_under_way(on: &'static str) {
     let cases: [(&str, &str, Begin); 5] = [
         ("nothing", "", |_, _| Vec::new()),
         ("limits to come", "maxage 1h", |s, _| s.clients(5)),
-        ("draining", "maxage 100 grace 1h", |s, admin| {
+        ("draining", "grace 1h", |s, admin| {
             let mut conn = s.client();
             conn.ok("MULTI");
+            admin.ok("CONFIG SET connage.maxage 1");
             wait_for_figure(admin, "draining_connections", 1);
             vec![conn]
         }),
-        ("blocked", "maxage 100 grace 1h", |s, admin| {
+        ("blocked", "grace 1h", |s, admin| {
             let mut conn = s.client();
             conn.start(&["BLPOP nothing 0"]);
+            wait_for_blocked(admin, 1);
+            admin.ok("CONFIG SET connage.maxage 1");
             wait_for_figure(admin, "draining_connections", 1);
             vec![conn]
         }),
         ("a backlog", "maxage 100 rate 1", |s, admin| {
-            let conns = s.clients(20);
+            let conns = s.clients(40);
             wait_until("a backlog", || figure(admin, "backlog_connections") > 5);
             conns
         }),
@@ -137,11 +145,15 @@ fn it_unloads_at_the_first_try_whatever_is_under_way(on: &'static str) {
 
 on_servers!(FIVE, beside, what_lingers_when_it_unloads_still_gets_the_end);
 fn what_lingers_when_it_unloads_still_gets_the_end(on: &'static str) {
-    let server = Setup::of(on).module("maxage 300").start();
+    let server = Setup::of(on).module("").start();
     let mut admin = server.admin();
     admin.call(&["SET", "big", &"x".repeat(600_000)]);
     let descriptors = server.open_descriptors();
     let mut slow = slow_readers(&server);
+    wait_until("all to be executed", || {
+        admin.run("GET slow") == Value::Text("5".into())
+    });
+    admin.ok("CONFIG SET connage.maxage 1");
     wait_for_figure(&mut admin, "lingering_connections", 5);
     admin.ok("MODULE UNLOAD connage");
     wait_until("the descriptors to be closed", || {

@@ -77,7 +77,7 @@ fn a_pipeline_that_arrives_in_pieces_is_not_cut(on: &'static str) {
 on_servers!(FIVE, alone, who_never_pauses_goes_quietly_before_its_grace_ends);
 fn who_never_pauses_goes_quietly_before_its_grace_ends(on: &'static str) {
     const EACH: i64 = 3;
-    let server = Setup::of(on).module("maxage 400 grace 4s").start();
+    let server = Setup::of(on).module("maxage 400 grace 8s").start();
     let mut admin = server.admin();
     std::thread::scope(|scope| {
         for address in [server.tcp(), server.unix()] {
@@ -100,17 +100,19 @@ on_servers!(
     what_says_how_the_next_command_is_to_be_taken_is_not_parted_from_it
 );
 fn what_says_how_the_next_command_is_to_be_taken_is_not_parted_from_it(on: &'static str) {
-    let server = Setup::of(on).module("maxage 300 grace 1h").start();
+    let server = Setup::of(on).module("grace 1h").start();
     let mut admin = server.admin();
     for (n, (before, line, next)) in (1..).zip([
         ("PING", "ASKING", "GET k"),
         ("CLIENT TRACKING on OPTIN", "CLIENT CACHING yes", "GET k"),
     ]) {
+        admin.ok("CONFIG SET connage.maxage 0");
         let mut conn = server.client();
         conn.run("HELLO 3");
         conn.ok(before);
         conn.run(line);
-        conn.stays_until(conn.after + ms(700));
+        admin.ok("CONFIG SET connage.maxage 1");
+        conn.stays_for(ms(400));
         assert_eq!(conn.run(next), Value::Nil, "{line}");
         conn.ends();
         wait_for_figure(&mut admin, "evicted_quiet", n);

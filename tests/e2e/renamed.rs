@@ -106,12 +106,13 @@ fn without_info_it_knows_maxclients_and_compares(on: &'static str) {
     let server = Setup::of(on)
         .line("rename-command INFO hidden")
         .line("rename-command COMMAND \"\"")
-        .module("maxage 300")
+        .module("")
         .start();
     let mut admin = server.admin();
     assert!(info(&mut admin, "hidden", "linger_room") > 0);
     let mut conns = server.clients(3);
     assert_eq!(info(&mut admin, "hidden", "tracked_connections"), 4);
+    admin.ok("CONFIG SET connage.maxage 1");
     for conn in &mut conns {
         conn.ends();
     }

@@ -11,7 +11,7 @@ const LIMIT: &str = "maxage 300 grace 0";
 
 on_servers!(ALL, beside, monitors_no_evict_clients_and_subscribers_are_left);
 fn monitors_no_evict_clients_and_subscribers_are_left(on: &'static str) {
-    let server = Setup::of(on).module(LIMIT).start();
+    let server = Setup::of(on).module("grace 0").start();
     let mut admin = server.admin();
     let begin = |line: &str| -> Conn {
         let mut conn = server.client();
@@ -29,8 +29,9 @@ fn monitors_no_evict_clients_and_subscribers_are_left(on: &'static str) {
         id_in(line.expect("a monitor"))
     };
     let mut ordinary = server.client();
+    admin.ok("CONFIG SET connage.maxage 300");
     ordinary.ends();
-    subscriber.stays_for(ms(700));
+    subscriber.stays_for(ms(500));
     pattern.stays_for(ms(50));
     sharded.stays_for(ms(50));
     assert_eq!(no_evict.run("PING").text(), "PONG");
@@ -72,11 +73,12 @@ fn id_in(line: &str) -> i64 {
 
 on_servers!(FIVE, beside, only_pubsub_takes_subscribers_and_no_others);
 fn only_pubsub_takes_subscribers_and_no_others(on: &'static str) {
-    let server = Setup::of(on).module("maxage 300 types pubsub").start();
+    let server = Setup::of(on).module("types pubsub").start();
     let mut admin = server.admin();
     let mut normal = server.client();
     let mut subscriber = server.client();
     subscriber.ok("SUBSCRIBE news");
+    admin.ok("CONFIG SET connage.maxage 1");
     subscriber.ends();
     normal.stays_for(ms(300));
     // A subscriber no more, or not yet: it is what it is now.
@@ -277,7 +279,7 @@ on_servers!(
 );
 /// Its flags are those of any client until it has the link. Whoever asks in vain gains nothing by it.
 fn who_asks_for_a_replicas_link_is_spared_like_a_replica_if_it_may_ask(on: &'static str) {
-    let server = Setup::of(on).module("maxage 400 grace 0").start();
+    let server = Setup::of(on).module("grace 0").start();
     let mut admin = server.admin();
     admin.ok("ACL SETUSER mallory on nopass ~* +@all -psync -sync -replconf");
     let mut replica = server.client();
@@ -290,10 +292,11 @@ fn who_asks_for_a_replicas_link_is_spared_like_a_replica_if_it_may_ask(on: &'sta
         assert!(conn.run(line).is_error(), "{line}");
         denied.push(conn);
     }
+    admin.ok("CONFIG SET connage.maxage 1");
     for conn in &mut denied {
         conn.ends();
     }
-    replica.stays_until(replica.after + ms(800));
+    replica.stays_for(ms(400));
     assert_eq!(admin.ok("CONNAGE.KILL TYPE normal SKIPME yes GRACE 0").int(), 0);
     assert_eq!(admin.ok("CONNAGE.KILL USER default GRACE 0").int(), 0);
     replica.stays_for(ms(200));

@@ -15,10 +15,10 @@ on_servers!(
 fn whoever_watches_is_waited_for_though_no_other_is_there_to_compare(on: &'static str) {
     let server = Setup::of(on).module("").start();
     let mut conn = server.client();
-    conn.ok("CONNAGE.SELF MAXAGE 300");
+    conn.ok("CONNAGE.SELF MAXAGE 1500");
     conn.ok("WATCH a b c");
     conn.ok("GET a");
-    conn.stays_until(conn.after + ms(900));
+    conn.stays_until(conn.after + ms(2000));
     conn.ok("MULTI");
     conn.ok("INCR a");
     assert_eq!(conn.ok("EXEC"), Value::List(vec![Value::Int(1)]));
@@ -29,13 +29,14 @@ fn whoever_watches_is_waited_for_though_no_other_is_there_to_compare(on: &'stati
 on_servers!(ALL, beside, whoever_watched_what_was_changed_is_still_told_so);
 /// The server forgets what it watched; on a new connection its transaction would go through.
 fn whoever_watched_what_was_changed_is_still_told_so(on: &'static str) {
-    let server = Setup::of(on).module("maxage 400 grace 1h").start();
+    let server = Setup::of(on).module("grace 1h").start();
     let mut admin = server.admin();
     let mut conn = server.client();
     conn.ok("WATCH a");
     admin.ok("SET a 5");
     conn.ok("GET b");
-    conn.stays_until(conn.after + ms(900));
+    admin.ok("CONFIG SET connage.maxage 1");
+    conn.stays_for(ms(500));
     conn.ok("MULTI");
     conn.ok("INCR a");
     assert_eq!(conn.ok("EXEC"), Value::Nil);

@@ -7,7 +7,7 @@
 //! Each page has a server of its own. A ```conf block is a configuration that a server
 //! starts with. Other blocks are listed in `other_blocks`: what is not known there fails.
 
-use crate::support::conn::Conn;
+use crate::support::conn::{Conn, PATIENCE};
 use crate::support::matrix::{run, Gate};
 use crate::support::server::{Server, Setup};
 use crate::support::wait_until;
@@ -208,7 +208,7 @@ impl Page {
         for (command, wanted) in steps(block) {
             let wanted: Vec<String> = wanted.iter().map(|line| squeezed(line)).collect();
             // What a command started may take a moment to be seen.
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
+            let deadline = std::time::Instant::now() + PATIENCE;
             let mut said;
             loop {
                 let reads =

@@ -4,6 +4,7 @@
 use crate::support::conn::Conn;
 use crate::support::resp::Value;
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 /// One map of a reply.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +64,12 @@ pub fn row(conn: &mut Conn, id: i64) -> Row {
     let mut rows = rows(conn, &format!("CONNAGE.LIST ID {id}"));
     assert_eq!(rows.len(), 1, "rows of {id}");
     rows.remove(0)
+}
+
+/// The wall clock, which `time-ms` goes by.
+pub fn wall_ms() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("after 1970").as_millis() as i64
 }
 
 /// All that CONNAGE.LOG keeps, newest first.

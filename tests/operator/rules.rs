@@ -5,6 +5,7 @@ use crate::many::{connect, main_thread, roomy};
 use crate::on_servers;
 use crate::rows::{log, row, set, set_rules};
 use crate::support::conn::{Address, Conn};
+use crate::support::noise::beside;
 use crate::support::server::{figure, info, setting, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -231,16 +232,21 @@ fn a_rule_holds_for_the_type_that_it_names_whatever_types_says(on: &'static str)
 /// Past the strict limit and exempt, then a change that ends that; from the change on.
 #[track_caller]
 fn goes_within(admin: &mut Conn, mut conn: Conn, line: &str, most: Duration) -> Duration {
-    let changed = Instant::now();
-    conn.ok(line);
-    let gone = conn.ends();
-    let took = gone.saturating_duration_since(changed);
-    assert!(took <= most, "{line}: it went after {took:?}");
+    let (took, noise) = beside(|| {
+        let changed = Instant::now();
+        conn.ok(line);
+        conn.ends().saturating_duration_since(changed)
+    });
+    assert!(
+        took <= most + noise.max * 2,
+        "{line}: it went after {took:?}, an idle thread {:?}",
+        noise.max
+    );
     assert_eq!(figure(admin, "healthy"), 1);
     took
 }
 
-on_servers!(FIVE, alone, after_auth_reset_or_setname_it_goes_within_a_second);
+on_servers!(FIVE, beside, after_auth_reset_or_setname_it_goes_within_a_second);
 fn after_auth_reset_or_setname_it_goes_within_a_second(on: &'static str) {
     let server = Setup::of(on).module("").start();
     let mut admin = server.admin();
@@ -274,11 +280,12 @@ fn after_auth_reset_or_setname_it_goes_within_a_second(on: &'static str) {
             "rule:mine",
         ),
     ] {
-        set_rules(&mut admin, rules);
         let mut worst = Duration::ZERO;
         for _ in 0..3 {
+            set_rules(&mut admin, "");
             let mut conn = server.client();
             conn.ok(before);
+            set_rules(&mut admin, rules);
             conn.stays_until(conn.after + ms(500));
             worst = worst.max(goes_within(&mut admin, conn, change, most));
             assert_eq!(log(&mut admin)[0].text("reason"), reason, "{change}");
@@ -310,15 +317,16 @@ fn after_a_change_of_type_or_library_it_goes_within_ten_seconds(on: &'static str
     }
     let mut other = server.client();
     other.stays_until(other.after + ms(500));
-    let changed = Instant::now();
-    for (conn, line) in &mut changing {
-        conn.ok(line);
-    }
-    for (conn, line) in &mut changing {
-        let took = conn.ends() - changed;
-        assert!(took <= ms(10_000 + 100), "{line}: it went after {took:?}");
-        say(format!("{on}: {line}: gone after {took:?}"));
-    }
+    let (took, noise) = beside(|| {
+        let changed = Instant::now();
+        for (conn, line) in &mut changing {
+            conn.ok(line);
+        }
+        let ends = changing.iter_mut().map(|(conn, _)| conn.ends());
+        ends.max().expect("one") - changed
+    });
+    say(format!("{on}: type or library changed: gone after {took:?}"));
+    assert!(took <= ms(10_000 + 100) + noise.max * 2, "{took:?}");
     assert_eq!(other.run("PING").text(), "PONG");
     let reasons: Vec<String> = log(&mut admin).iter().map(|e| e.text("reason")).collect();
     assert!(reasons.contains(&"rule:subs".to_string()), "{reasons:?}");
@@ -331,13 +339,14 @@ on_servers!(
     a_looser_rule_ends_the_draining_of_those_that_it_frees
 );
 fn a_looser_rule_ends_the_draining_of_those_that_it_frees(on: &'static str) {
-    let server = Setup::of(on).module("maxage 300 grace 1h").start();
+    let server = Setup::of(on).module("grace 1h").start();
     let mut admin = server.admin();
     users(&mut admin, &["app"]);
     let mut busy = server.client();
     let id = busy.id();
     busy.ok("AUTH app x");
     busy.ok("MULTI");
+    set(&mut admin, "maxage", "300");
     wait_until("it to drain", || row(&mut admin, id).text("state") == "draining");
     set_rules(&mut admin, "app: user=app maxage=1h");
     assert_eq!(figure(&mut admin, "draining_connections"), 0);

@@ -13,32 +13,19 @@ use std::time::Instant;
 /// redis-cli's own connections last as long as its work does: they get a rule.
 const RULES: &str = "rules tools: user=tools maxage=0";
 
-/// A node and its port on the cluster's bus, which by itself would lie where the kernel
-/// takes ports for clients.
-struct Node {
-    server: Server,
-    bus: u16,
-}
-
-fn node(on: &'static str, words: &str) -> Node {
-    let bus = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-    let bus = bus.expect("a port").port();
-    let server = Setup::of(on)
-        .line(&format!("cluster-port {bus}"))
+/// A node; its port on the cluster's bus is 10,000 above its own.
+fn node(on: &'static str, words: &str) -> Server {
+    Setup::of(on)
         .line("cluster-enabled yes")
         .line("cluster-node-timeout 5000")
         .line("repl-diskless-sync-delay 0")
         .line("user tools on nopass ~* &* +@all")
         .module(words)
-        .start();
-    Node { server, bus }
+        .start()
 }
 
-fn meet(admin: &mut Conn, other: &Node) {
-    admin.ok(&format!(
-        "CLUSTER MEET 127.0.0.1 {} {}",
-        other.server.port, other.bus
-    ));
+fn meet(admin: &mut Conn, other: &Server) {
+    admin.ok(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
 }
 
 /// redis-cli with these words, as the user `tools`; what it says.
@@ -96,9 +83,9 @@ fn id(admin: &mut Conn) -> String {
     admin.ok("CLUSTER MYID").text()
 }
 
-fn total(nodes: &[Node], keys: &[String]) -> i64 {
+fn total(nodes: &[Server], keys: &[String]) -> i64 {
     let find = |key: &String| -> i64 {
-        let mut port = nodes[0].server.port;
+        let mut port = nodes[0].port;
         loop {
             let mut conn = Conn::open(&Address::Tcp(port)).expect("connected");
             let reply = conn.call(&["GET", key]);
@@ -116,13 +103,13 @@ fn total(nodes: &[Node], keys: &[String]) -> i64 {
 
 on_servers!(
     FIVE,
-    alone,
+    beside,
     six_nodes_evict_while_a_replica_takes_over_and_slots_move
 );
 fn six_nodes_evict_while_a_replica_takes_over_and_slots_move(on: &'static str) {
-    let nodes: Vec<Node> = (0..6).map(|_| node(on, RULES)).collect();
-    let mut admins: Vec<Conn> = nodes.iter().map(|n| n.server.admin()).collect();
-    let at = |i: usize| format!("127.0.0.1:{}", nodes[i].server.port);
+    let nodes: Vec<Server> = (0..6).map(|_| node(on, RULES)).collect();
+    let mut admins: Vec<Conn> = nodes.iter().map(|n| n.admin()).collect();
+    let at = |i: usize| format!("127.0.0.1:{}", nodes[i].port);
     for (i, range) in ["0 5460", "5461 10922", "10923 16383"].iter().enumerate() {
         admins[i].ok(&format!("CLUSTER ADDSLOTSRANGE {range}"));
     }
@@ -165,11 +152,11 @@ fn six_nodes_evict_while_a_replica_takes_over_and_slots_move(on: &'static str) {
     let seen = churn::during(
         keys.len(),
         |i| keys[i].clone(),
-        |i| Some(nodes[i % 3].server.port),
+        |i| Some(nodes[i % 3].port),
         || {
             // The replicas have clients too.
             for replica in &nodes[3..] {
-                let mut clients = replica.server.clients(10);
+                let mut clients = replica.clients(10);
                 clients.iter_mut().for_each(|conn| {
                     conn.ends();
                 });
@@ -229,10 +216,14 @@ fn six_nodes_evict_while_a_replica_takes_over_and_slots_move(on: &'static str) {
     ));
 }
 
-on_servers!(VALKEY_9, alone, slots_migrate_under_load_with_a_limit_of_a_second);
+on_servers!(
+    VALKEY_9,
+    beside,
+    slots_migrate_under_load_with_a_limit_of_a_second
+);
 fn slots_migrate_under_load_with_a_limit_of_a_second(on: &'static str) {
     let nodes = [node(on, "maxage 1s grace 1s"), node(on, "maxage 1s grace 1s")];
-    let mut admins = [nodes[0].server.admin(), nodes[1].server.admin()];
+    let mut admins = [nodes[0].admin(), nodes[1].admin()];
     admins[0].ok("CLUSTER ADDSLOTSRANGE 0 16383");
     meet(&mut admins[0], &nodes[1]);
     all_stand(&mut admins);
@@ -244,7 +235,7 @@ fn slots_migrate_under_load_with_a_limit_of_a_second(on: &'static str) {
     let seen = churn::during(
         keys.len(),
         |i| keys[i].clone(),
-        |_| Some(nodes[0].server.port),
+        |_| Some(nodes[0].port),
         || {
             let begun = Instant::now();
             admins[0].ok(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE 0 8000 NODE {to}"));
@@ -260,7 +251,7 @@ fn slots_migrate_under_load_with_a_limit_of_a_second(on: &'static str) {
     let executed = total(&nodes, &keys);
     assert_eq!(executed, seen.answered, "no reply is lost: {seen:?}");
     for (node, admin) in nodes.iter().zip(&mut admins) {
-        node.server.client().ends();
+        node.client().ends();
         assert!(figure(admin, "evicted_connections") >= 1);
     }
     say(format!(

@@ -5,7 +5,7 @@ use crate::churn;
 use crate::on_servers;
 use crate::support::conn::{Address, Conn, PATIENCE};
 use crate::support::resp::Value;
-use crate::support::server::{figure, Server, Setup};
+use crate::support::server::{figure, free_port, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use rustix::process::{set_parent_process_death_signal, Signal};
 use std::os::unix::process::CommandExt;
@@ -26,13 +26,10 @@ struct Sentinel {
 impl Sentinel {
     fn watch(primary: &Server) -> Sentinel {
         let dir = tempfile::tempdir().expect("a folder");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a port")
-            .port();
+        let port = free_port();
         let conf = format!(
             "bind 127.0.0.1\nport {port}\ndir {0}\nlogfile {0}/log\n\
-             sentinel monitor m 127.0.0.1 {1} 2\nsentinel down-after-milliseconds m 2000\n\
+             sentinel monitor m 127.0.0.1 {1} 2\nsentinel down-after-milliseconds m 5000\n\
              sentinel failover-timeout m 10000\n",
             dir.path().display(),
             primary.port
@@ -97,7 +94,7 @@ fn has_role(server: &Server, role: &str) -> bool {
     matches!(asked, Some(Value::List(told)) if told.first() == Some(&Value::Text(role.into())))
 }
 
-on_servers!(FIVE, alone, sentinels_see_nothing_amiss_and_fail_over_under_load);
+on_servers!(FIVE, beside, sentinels_see_nothing_amiss_and_fail_over_under_load);
 fn sentinels_see_nothing_amiss_and_fail_over_under_load(on: &'static str) {
     let setup = || Setup::of(on).module(LIMIT).line("repl-diskless-sync-delay 0");
     let primary = setup().start();
@@ -111,13 +108,14 @@ fn sentinels_see_nothing_amiss_and_fail_over_under_load(on: &'static str) {
         told.contains(r#""num-slaves", "1""#) && told.contains(r#""num-other-sentinels", "2""#)
     });
     let port = sentinels[0].port;
-    let seen = churn::during(
+    churn::during(
         8,
         |i| format!("n{i}"),
         |_| primary_now(port),
         || {
-            let begun = Instant::now();
-            wait_until("some lifetimes to pass", || begun.elapsed() > ms(9000));
+            wait_until("some lifetimes to pass", || {
+                figure(&mut primary.admin(), "evicted_connections") >= 15
+            });
             for sentinel in &sentinels {
                 let log = sentinel.log();
                 assert!(
@@ -125,9 +123,6 @@ fn sentinels_see_nothing_amiss_and_fail_over_under_load(on: &'static str) {
                     "amiss:\n{log}"
                 );
             }
-            let before = figure(&mut primary.admin(), "evicted_connections");
-            assert!(before >= 10, "{before} evicted");
-
             // One as an operator orders it.
             wait_until("the failover to be taken up", || {
                 !ask.run("SENTINEL failover m").is_error()
@@ -138,13 +133,11 @@ fn sentinels_see_nothing_amiss_and_fail_over_under_load(on: &'static str) {
             wait_until("the sentinels to agree", || {
                 primary_now(port) == Some(replica.port)
             });
-            let begun = Instant::now();
             wait_until("clients to be evicted there", || {
-                begun.elapsed() > ms(1500) && figure(&mut replica.admin(), "evicted_connections") > 5
+                figure(&mut replica.admin(), "evicted_connections") > 5
             });
         },
     );
-    assert!(seen.answered > 100, "{seen:?}");
     let evicted = figure(&mut replica.admin(), "evicted_connections");
 
     // And one since the primary does not answer.
@@ -161,13 +154,18 @@ fn sentinels_see_nothing_amiss_and_fail_over_under_load(on: &'static str) {
         || {
             let n = crate::support::server::info(&mut link, "replication")["connected_slaves"];
             assert_eq!(n, 1);
-            link.send(&["DEBUG", "SLEEP", "8"]).expect("sent");
+            link.send(&["DEBUG", "SLEEP", "12"]).expect("sent");
             wait_until("the sentinels to agree", || primary_now(port) == Some(back));
             wait_until("it to be the primary", || has_role(&primary, "master"));
             // Those that wait for the one that sleeps have waited enough.
             assert!(link.reply().is_ok());
-            let begun = Instant::now();
-            wait_until("clients to be served there", || begun.elapsed() > ms(2000));
+            let mut looker = primary.admin();
+            let mut counted = || -> i64 {
+                let values = (0..8).map(|i| looker.run(&format!("GET m{i}")));
+                values.filter(|v| *v != Value::Nil).map(|v| v.int()).sum()
+            };
+            let before = counted();
+            wait_until("clients to be served there", || counted() > before + 50);
         },
     );
     assert!(seen2.answered > 50, "{seen2:?}");

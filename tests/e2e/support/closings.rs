@@ -2,19 +2,14 @@
 //! processor, and then sees ends later, and many at once.
 
 use super::conn::Conn;
-use super::resp::Value;
 
 /// The moment of each closing in CONNAGE.LOG in ms, in order; the log is empty afterwards.
 /// Needs a `log-max-len` that holds them all.
 pub fn closed_at(admin: &mut Conn) -> Vec<i64> {
     let log = admin.ok("CONNAGE.LOG GET -1");
     admin.ok("CONNAGE.LOG RESET");
-    let time = |entry: &Value| {
-        let fields = entry.list();
-        let at = fields.iter().position(|f| *f == Value::Text("time-ms".into()));
-        fields[at.expect("time-ms") + 1].int()
-    };
-    let mut times: Vec<i64> = log.list().iter().map(time).collect();
+    let times = log.list().iter().map(|entry| entry.field("time-ms").int());
+    let mut times: Vec<i64> = times.collect();
     times.sort_unstable();
     times
 }

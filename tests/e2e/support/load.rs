@@ -1,10 +1,10 @@
 //! A load that sees every lost reply: each connection counts up a key of its own, as fast
 //! as it can, and comes back whenever it was evicted.
 
-use super::conn::{Address, Conn, Gone};
+use super::conn::{Address, Conn, Gone, PATIENCE};
 use super::resp::{encode, Value};
-use super::server::{figures, Server};
-use super::{ms, say, wait_until};
+use super::server::{figure, figures, Server};
+use super::{ms, say, wait_until, Stop};
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ const BULK: &str = "load:bulk";
 /// More than the kernel takes for a unix socket.
 const BULK_SIZE: usize = 400_000;
 /// With the longest life below a second, from a third of it on; those that never pause live half a grace longer.
-pub const SETTINGS: &str = "maxage 900 jitter 66";
+pub const SETTINGS: &str = "maxage 900 jitter 66 log-max-len 10000";
 
-#[derive(Default, Debug, Clone, Copy)]
+#[derive(Default, Debug)]
 pub struct Seen {
     /// What the servers' counters say in the end.
     pub executed: i64,
@@ -33,6 +33,8 @@ pub struct Seen {
     pub silent: i64,
     /// Connections that the server did not take.
     pub refused: i64,
+    /// The ids of those that did not get each reply.
+    pub losers: Vec<i64>,
 }
 
 impl AddAssign for Seen {
@@ -44,6 +46,7 @@ impl AddAssign for Seen {
         self.torn += other.torn;
         self.silent += other.silent;
         self.refused += other.refused;
+        self.losers.extend(other.losers);
     }
 }
 
@@ -95,29 +98,50 @@ impl Kind {
     }
 }
 
-fn one(address: &Address, key: &str, kind: Kind, until: Instant) -> Seen {
+fn one(address: &Address, key: &str, kind: Kind, stop: &Stop) -> Seen {
     let mut seen = Seen::default();
     let batch = kind.batch(key);
-    while Instant::now() < until {
-        let Ok(mut conn) = Conn::open(address) else {
+    // The one before, and how many replies have been lost so far.
+    let (mut last, mut lost) = (None, 0);
+    loop {
+        let Ok((mut conn, id, executed)) = begin(address, key) else {
             seen.refused += 1;
             std::thread::sleep(ms(5));
             continue;
         };
-        if let Err(gone) = session(&mut conn, &batch, kind, until, &mut seen) {
+        if executed > seen.received + lost {
+            lost = executed - seen.received;
+            seen.losers.extend(last);
+        }
+        last = Some(id);
+        if stop.asked() {
+            break;
+        }
+        if let Err(gone) = session(&mut conn, &batch, kind, stop, &mut seen) {
             seen.count(gone);
         }
     }
     seen
 }
 
-/// Until it is evicted, or the time is over and all has been read.
-fn session(conn: &mut Conn, batch: &[u8], kind: Kind, until: Instant, seen: &mut Seen) -> Result<(), Gone> {
+/// A connection, its id, and how often its key was counted up so far.
+fn begin(address: &Address, key: &str) -> Result<(Conn, i64, i64), Gone> {
+    let mut conn = Conn::open(address)?;
+    let id = conn.ask(&["CLIENT", "ID"])?.int();
+    let executed = match conn.ask(&["GET", key])? {
+        Value::Nil => 0,
+        value => value.int(),
+    };
+    Ok((conn, id, executed))
+}
+
+/// Until it is evicted, or told to stop and all has been read.
+fn session(conn: &mut Conn, batch: &[u8], kind: Kind, stop: &Stop, seen: &mut Seen) -> Result<(), Gone> {
     let bulky = matches!(kind, Kind::Bulky);
     if bulky {
         conn.send_bytes(batch)?;
     }
-    while Instant::now() < until {
+    while !stop.asked() {
         conn.send_bytes(batch)?;
         if bulky {
             std::thread::sleep(ms(10));
@@ -145,9 +169,38 @@ fn replies(conn: &mut Conn, kind: Kind, seen: &mut Seen) -> Result<(), Gone> {
     Ok(())
 }
 
+/// When a load has gone on for long enough.
+#[derive(Clone, Copy)]
+pub enum Until {
+    Over(Duration),
+    /// So many evictions, however long that takes; it fails where they never come.
+    Evicted(i64),
+}
+
+impl Until {
+    /// Returns when it is reached; a failure is told by the caller, once the load is over.
+    fn wait(self, admin: &mut Conn) -> bool {
+        match self {
+            Until::Over(time) => {
+                std::thread::sleep(time);
+                true
+            }
+            Until::Evicted(many) => {
+                let deadline = Instant::now() + PATIENCE * 6;
+                while figure(admin, "evicted_connections") < many {
+                    if Instant::now() > deadline {
+                        return false;
+                    }
+                    std::thread::sleep(ms(50));
+                }
+                true
+            }
+        }
+    }
+}
+
 /// Runs the load, and compares what the clients saw with what the server counted.
-pub fn drive(server: &Server, address: &Address, time: Duration) -> Seen {
-    let until = Instant::now() + time;
+pub fn drive(server: &Server, address: &Address, until: Until) -> Seen {
     let mut admin = server.admin();
     admin.call(&["SET", BULK, &"x".repeat(BULK_SIZE)]);
     let kinds = Kind::all().enumerate();
@@ -155,16 +208,22 @@ pub fn drive(server: &Server, address: &Address, time: Duration) -> Seen {
     for (key, _) in &clients {
         admin.ok(&format!("DEL {key}"));
     }
-    let mut seen = Seen::default();
-    std::thread::scope(|scope| {
+    let (mut seen, stop) = (Seen::default(), Stop::default());
+    let reached = std::thread::scope(|scope| {
+        let at_the_end = stop.at_the_end();
+        let stop = &stop;
         let runs: Vec<_> = clients
             .iter()
-            .map(|(key, kind)| scope.spawn(move || one(address, key, *kind, until)))
+            .map(|(key, kind)| scope.spawn(move || one(address, key, *kind, stop)))
             .collect();
+        let reached = until.wait(&mut admin);
+        drop(at_the_end);
         for run in runs {
             seen += run.join().expect("a client");
         }
+        reached
     });
+    assert!(reached, "too few evictions in all that time: {seen:?}");
     // What was sent last is executed, or never will be.
     wait_until("the load's connections to be gone", || {
         let clients = admin.ok("CLIENT LIST TYPE normal").text();
@@ -175,14 +234,19 @@ pub fn drive(server: &Server, address: &Address, time: Duration) -> Seen {
             seen.executed += Value::Text(n).int();
         }
     }
+    assert_eq!(
+        seen.lost() > 0,
+        !seen.losers.is_empty(),
+        "each loss has its loser: {seen:?}"
+    );
     seen
 }
 
 /// The same, and says what it saw and how the module evicted.
-pub fn run(server: &Server, address: &Address, title: &str, time: Duration) -> Seen {
+pub fn run(server: &Server, address: &Address, title: &str, until: Until) -> Seen {
     let mut admin = server.admin();
     admin.ok("CONNAGE.CONFIG RESETSTAT");
-    let seen = drive(server, address, time);
+    let seen = drive(server, address, until);
     let [all, quiet, blocked, forced] = figures(
         &mut admin,
         [

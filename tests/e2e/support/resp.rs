@@ -49,6 +49,17 @@ impl Value {
         }
     }
 
+    /// Of a map, the value that has this name.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> &Value {
+        let pairs = self.list().chunks(2);
+        let mut values = pairs.filter(|pair| pair[0] == Value::Text(name.into()));
+        match values.next() {
+            Some([_, value]) => value,
+            _ => panic!("no {name} in {self:?}"),
+        }
+    }
+
     pub fn is_error(&self) -> bool {
         matches!(self, Value::Error(_))
     }

@@ -186,11 +186,11 @@ pub struct Server {
 
 /// Away from the ports that the kernel hands out to clients, and 10,000 more as well: there
 /// a node of a cluster has its bus.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 12_000;
     const MANY: u16 = 8_000;
-    let start = (std::process::id() % u32::from(MANY)) as u16;
+    let start = (std::process::id().wrapping_mul(97) % u32::from(MANY)) as u16;
     loop {
         let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % MANY;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -360,8 +360,12 @@ impl Server {
 
     #[track_caller]
     pub fn try_load(&self, admin: &mut Conn, words: &str) -> Value {
-        let path = module(self.setup.faults);
-        admin.run(&format!("MODULE LOAD {} {words}", path.display()))
+        admin.run(&self.load_line(words))
+    }
+
+    /// The command that loads the module.
+    pub fn load_line(&self, words: &str) -> String {
+        format!("MODULE LOAD {} {words}", module(self.setup.faults).display())
     }
 
     #[track_caller]
@@ -522,6 +526,14 @@ pub fn wait_for_figure(conn: &mut Conn, name: &str, wanted: i64) {
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("{name} is {last}, and did not become {wanted}");
+}
+
+/// Waits until so many clients wait for something.
+#[track_caller]
+pub fn wait_for_blocked(conn: &mut Conn, many: i64) {
+    wait_until("them to block", || {
+        info(conn, "clients")["blocked_clients"] == many
+    });
 }
 
 /// The line of a client in CLIENT LIST, if there is such a client.
