@@ -20,7 +20,7 @@ SOAK_ON ?= redis_7_0
 	trust soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## set up, build, start a server with the module, and show it evicting a connection
 	@scripts/servers.sh redis-7.0
