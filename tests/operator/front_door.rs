@@ -1,7 +1,11 @@
 //! That whoever reads one page finds the others.
 //!
-//! No server is needed for that. What the pages' examples do is tried in `examples`.
+//! What the pages' examples do is tried in `examples`.
 
+use crate::rows::names;
+use crate::support::matrix::{run, Gate};
+use crate::support::server::{info, Setup};
+use crate::support::wait_until;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -126,4 +130,44 @@ fn readme_leads_to_every_page_and_to_the_licences() {
     for page in wanted {
         assert!(led.contains(Path::new(&page)), "README.md has no link to {page}");
     }
+}
+
+#[test]
+fn readme_names_every_command_and_setting_and_all_that_is_answered() {
+    run("redis-7.0", Gate::Beside, |on| {
+        let server = Setup::of(on).module("").start();
+        let mut admin = server.admin();
+        let mut goes = server.client();
+        let id = goes.id();
+        admin.ok(&format!("CONNAGE.KILL ID {id}"));
+        goes.ends();
+        wait_until("an entry", || admin.ok("CONNAGE.LOG LEN").int() == 1);
+        let commands = admin.ok("COMMAND LIST FILTERBY MODULE connage");
+        let commands = commands.list().iter().map(|name| name.text().to_uppercase());
+        let section = info(&mut admin, "connage").into_keys();
+        let fields = section.map(|field| field.trim_start_matches("connage_").to_owned());
+        let named: [(&str, usize, Vec<String>); 5] = [
+            (
+                "commands",
+                5,
+                commands.filter(|name| !name.contains('|')).collect(),
+            ),
+            ("settings", 9, names(&admin.ok("CONNAGE.CONFIG GET *"))),
+            ("INFO", 29, fields.collect()),
+            ("LIST", 14, names(&admin.ok("CONNAGE.LIST LIMIT 1").list()[0])),
+            ("LOG", 13, names(&admin.ok("CONNAGE.LOG GET 1").list()[0])),
+        ];
+        let readme = read("README.md");
+        for (what, least, names) in named {
+            assert!(names.len() >= least, "{what}: only {names:?}");
+            for name in names {
+                // `CONNAGE.SELF [MAXAGE d]` names it as well.
+                let there = [format!("`{name}`"), format!("`{name} ")];
+                assert!(
+                    there.iter().any(|code| readme.contains(code)),
+                    "{what}: {name} is not in README.md"
+                );
+            }
+        }
+    });
 }
