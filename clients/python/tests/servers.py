@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -38,6 +39,14 @@ def eventually(look: Callable[[], Found], what: str, seconds: float = 10) -> Fou
             return found
         time.sleep(0.002)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+async def until(look: Callable[[], Any], what: str, seconds: float = 10) -> None:
+    """As :func:`eventually`, while the tasks of asyncio go on."""
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.002)
 
 
 def free_port() -> int:

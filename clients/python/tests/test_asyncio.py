@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from servers import Server, row, take
+from servers import Server, row, take, until
 
 import connage
 
@@ -34,13 +33,6 @@ async def use(pool: Any) -> Any:
     connection = await take(pool)
     await pool.release(connection)
     return connection
-
-
-async def until(look: Callable[[], Any], what: str, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.002)
 
 
 async def until_due(connection: Any) -> None:

@@ -358,6 +358,25 @@ def test_an_on_retired_that_raises_is_logged_and_nobodys_failure(
     pool.disconnect()
 
 
+@pytest.mark.parametrize("cls", SYNC_POOLS)
+def test_on_retired_may_use_the_pool(server: Server, cls: Any) -> None:
+    counts: list[int] = []
+    pool = cls(
+        port=server.port,
+        maxage="1s",
+        maxage_jitter=0,
+        maxage_margin="900ms",
+        on_retired=lambda _: counts.append(client.incr("retired")),
+    )
+    client: Any = redis.Redis(connection_pool=pool)
+    idle = [take(pool) for _ in range(5)]
+    for connection in idle:
+        pool.release(connection)
+    eventually(lambda: all(each.connage_life.is_due() for each in idle), "all are at their limit")
+    eventually(lambda: use(pool) and len(counts) >= 5, "all of them were retired")
+    pool.disconnect()
+
+
 # What the server hears.
 
 
@@ -451,3 +470,34 @@ def test_the_private_attributes_of_redis_py_that_are_used_are_there() -> None:
     if cache is not None:
         assert ("sync cache", "_conn") in PRIVATE
         assert "self._conn" in inspect.getsource(cache.__init__)
+
+
+def test_redis_pys_metrics_have_no_name_for_a_retirement() -> None:
+    metrics = pytest.importorskip("redis.observability.metrics", exc_type=ImportError)
+    # With another reason, retirements are to be told by it.
+    known = {"application_close", "error", "healthcheck_failed"}
+    assert {reason.value for reason in metrics.CloseReason} == known
+
+
+def test_redis_pys_metrics_count_each_retirement_as_closed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = pytest.importorskip("redis.observability.recorder", exc_type=ImportError)
+    closed: list[str] = []
+
+    class Collector:
+        def record_connection_closed(self, close_reason: Any, error_type: Any) -> None:
+            closed.append(close_reason.value)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: None
+
+    monkeypatch.setattr(recorder, "_get_or_create_collector", Collector)
+    monkeypatch.setattr(recorder, "_metrics_collector", None)
+    pool: Any = connage.ConnectionPool(port=server.port)
+    use(pool)
+    for number in (1, 2):
+        pool.retire_all()
+        use(pool)
+        assert closed == ["application_close"] * number
+    pool.disconnect()

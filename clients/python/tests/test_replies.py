@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from servers import Server, take
+from servers import Server, eventually, take
 
 import connage
 
@@ -68,6 +68,46 @@ async def test_after_a_raising_callback_commands_of_asyncio_get_their_own_replie
             pipeline.execute_command(*command)
         with pytest.raises(OwnError):
             await pipeline.execute()
+        assert await client.echo(f"mine {n}") == f"mine {n}".encode()
+    await pool.disconnect()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_pool_that_expects_maintenance_notifications_hands_out_no_unread_reply_either(
+    server: Server, protocol: int
+) -> None:
+    # redis-py 8 expects them by default with RESP3, and does not look then.
+    pool: Any = connage.ConnectionPool(port=server.port, protocol=protocol, max_connections=1)
+    client = with_raising_callback(redis.Redis(connection_pool=pool))
+    for n in range(10):
+        left: Any = client.pipeline(transaction=False)
+        left.execute_command("INCR", "n").echo("of another")
+        with pytest.raises(OwnError):
+            left.execute()
+        eventually(lambda: pool_sees_it(pool), "the reply is there")
+        assert client.echo(f"mine {n}") == f"mine {n}".encode()
+    pool.disconnect()
+
+
+def pool_sees_it(pool: Any) -> bool:
+    """Whether the reply that was left has arrived: before that nobody can see it."""
+    made = pool._connage_made[0]
+    return not made.connage_life.is_open or bool(made.can_read())
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_pool_of_asyncio_that_expects_these_hands_out_no_unread_reply_either(
+    server: Server, protocol: int
+) -> None:
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port, protocol=protocol, max_connections=1
+    )
+    client = with_raising_callback(redis.asyncio.Redis(connection_pool=pool))
+    for n in range(10):
+        left: Any = client.pipeline(transaction=False)
+        left.execute_command("INCR", "n").echo("of another")
+        with pytest.raises(OwnError):
+            await left.execute()
         assert await client.echo(f"mine {n}") == f"mine {n}".encode()
     await pool.disconnect()
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import redis.client
 import redis.connection
 import redis.sentinel
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
+from redis.retry import Retry
 
 from ._duration import Duration, warn_of_seconds
 from ._keywords import Own
 from ._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
+from ._private import record_closed
 from ._limited import Counterparts, Limited, with_limit
 
 if TYPE_CHECKING:
@@ -58,11 +64,13 @@ class AgeLimited(Limited):
     """
 
     _pubsub = redis.client.PubSub
+    _transport = ("_sock",)
+    _never = Retry(NoBackoff(), 0)
 
     def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
         # Held while it is handed out, or retired as idle: a pool does both at once.
         self._handing = threading.Lock()
-        self._is_telling_caches = False
+        self._telling_caches: int | None = None
         super().__init__(*args, **kwargs)
 
     # Between two uses.
@@ -93,20 +101,72 @@ class AgeLimited(Limited):
 
     def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         if self._first_use_is_due():
-            self.connage_retire()
+            self._renew()
             self._open(super().connect)
         super().send_packed_command(*args, **kwargs)
 
     def _between_uses(self) -> None:
-        if self.connage_life.asks_before_use():
+        life = self.connage_life
+        if life.asks_before_use():
             self._ask_again()
-        if self.connage_life.is_due():
-            self.connage_retire()
+        elif self._is_unguarded() and not life.is_due() and not self._caches():
+            self._close_if_unread()
+        if life.is_due():
+            self._renew()
+
+    def _close_if_unread(self) -> None:
+        try:
+            if self.can_read():
+                self.disconnect()
+        except Exception:
+            self.disconnect()
+
+    def _has_unread(self) -> bool:
+        """Whether anything can be read, or it can't be told."""
+        try:
+            return bool(self.can_read())
+        except Exception:
+            return True
 
     def connage_retire(self) -> None:
         """Closes it, counted as retired. Only for a connection that is not in use."""
-        self.connage_life.retired(self._host_error())
+        self.connage_life.tell(self.connage_close())
+
+    def connage_close(self) -> Retired:
+        """As :meth:`connage_retire`; what it returns is to be told where no lock is held."""
+        told = self.connage_life.retired()
         self.disconnect()
+        return told
+
+    def _renew(self) -> None:
+        """Opens it anew, and then closes the old connection. Where none can be made, the old one
+        is kept, unless a reply may be on its way to it."""
+        self._tell_caches()
+        if self._is_forked() or self._has_unread():
+            self.connage_retire()
+            return
+        life = self.connage_life
+        told, tried_at = life.as_retired(), time.monotonic()
+        old, old_life = self._set_aside(), life.set_aside()
+        try:
+            with self._trying_once():
+                self._open(super().connect)
+        except BaseException as error:
+            self._put_back(old)
+            life.put_back(old_life)
+            if not isinstance(error, Exception):
+                raise
+            if not self._is_to_be_kept(error):
+                self.connage_retire()
+                raise
+            life.kept(error, tried_at)
+            return
+        for act in (lambda: old["_sock"].shutdown(socket.SHUT_RDWR), old["_sock"].close):
+            with contextlib.suppress(OSError):
+                act()
+        record_closed()
+        life.count_retired(told)
+        life.tell(told)
 
     def _ask_again(self) -> None:
         """Asks for the limit that holds. What goes wrong closes the connection, and is nobody's
@@ -159,7 +219,7 @@ class AgeLimited(Limited):
             handshake()
             return
         self._refuse_bad_settings()
-        words = self.connage_life.begin()
+        words = self.connage_life.begin(self._host_error())
         if not words:
             handshake()
             return
@@ -211,21 +271,27 @@ class AgeLimited(Limited):
             reply = super().read_response(disable_decoding=True)
         except ResponseError as error:
             reply = error
-        self.connage_life.answered(reply, greeting, self._host_error())
+        self.connage_life.answered(reply, greeting)
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        if self._telling_caches == threading.get_ident():
+            return
         self._is_in_transaction = False
-        self.connage_life.ended(closed_by_server(), self._host_error())
-        if not self._is_telling_caches:
-            # What they have got from it, nobody would invalidate any more: they forget it, and
-            # disconnect this again.
-            self._is_telling_caches = True
-            try:
-                for cache in self._caches():
-                    cache.disconnect()
-            finally:
-                self._is_telling_caches = False
+        self.connage_life.ended(closed_by_server())
+        self._tell_caches()
         super().disconnect(*args, **kwargs)
+
+    def _tell_caches(self) -> None:
+        """What they have got from it, nobody would invalidate any more: they forget it. They
+        disconnect it as well, which is its own affair here."""
+        if self._telling_caches is not None:
+            return
+        self._telling_caches = threading.get_ident()
+        try:
+            for cache in self._caches():
+                cache.disconnect()
+        finally:
+            self._telling_caches = None
 
 
 class Connection(AgeLimited, redis.connection.Connection):

@@ -20,7 +20,7 @@ from typing import Any, Callable, NamedTuple
 
 from redis.exceptions import ConnectionError, ResponseError
 
-from ._duration import Duration, milliseconds, percent, read, yes_or_no
+from ._duration import LONGEST_MS, Duration, milliseconds, percent, read, yes_or_no
 
 logger = logging.getLogger("connage")
 
@@ -29,6 +29,11 @@ _random = random.SystemRandom()
 
 ROUND_TRIPS_OF_MARGIN = 3
 """So many round trips before its limit a connection counts as at its limit."""
+
+SHORTEST_PAUSE_S = 1.0
+"""After a retirement that failed, the least time until the next is tried with that server."""
+TRIES_SHARE = 10
+"""No more than one part in so many of the time goes into retirements that fail."""
 
 
 class Retired(NamedTuple):
@@ -118,6 +123,7 @@ class Counters:
         self._lock = threading.RLock()
         self._retired = 0
         self._evicted = 0
+        self._paused: dict[str, float] = {}
         self._open: set[weakref.ref[Lifetime]] = set()
         self._pid = os.getpid()
 
@@ -139,6 +145,15 @@ class Counters:
         """All lives that have begun are at their end."""
         with self._own():
             self.generation += 1
+
+    def pause(self, server: str, now: float, until: float) -> None:
+        """A new connection to that server can't be made: none is retired until then."""
+        with self._own():
+            self._paused = {name: end for name, end in self._paused.items() if end > now}
+            self._paused[server] = until
+
+    def is_paused(self, server: str, now: float) -> bool:
+        return now < self._paused.get(server, 0.0)
 
     def opened(self, life: Lifetime) -> None:
         with self._own():
@@ -170,6 +185,8 @@ class Lifetime:
     def __init__(self, policy: Policy, counters: Counters) -> None:
         self.policy = policy
         self.counters = counters
+        self.server = ""
+        """As redis-py names it."""
         self.born: float | None = None
         """When the connection was born, on :func:`time.monotonic`: rather too early than too
         late; ``None`` while it is not connected."""
@@ -190,9 +207,10 @@ class Lifetime:
     def is_open(self) -> bool:
         return self.born is not None
 
-    def begin(self) -> tuple[str | int, ...]:
+    def begin(self, server: str) -> tuple[str | int, ...]:
         """A new life: draws its own limit. Returns the command that tells the server; empty if
         the server is not told."""
+        self.server = server
         self.born = self._used_at = time.monotonic()
         self.told_by_server = self._asks_first = False
         self._ask_at = inf
@@ -221,7 +239,7 @@ class Lifetime:
         margin = min(max(self.policy.margin_ms / 1000, slow), limit * 0.9)
         self._due_at = self.born + limit - margin
 
-    def answered(self, reply: Any, greeting: Greeting, server: str) -> None:
+    def answered(self, reply: Any, greeting: Greeting) -> None:
         """The server's answer to CONNAGE.SELF, of RESP2 or RESP3, which may be an error.
 
         Raises ConnectionError where it is rather that to some other command, whose reply nobody
@@ -231,23 +249,25 @@ class Lifetime:
             reason = str(reply)
             if not (greeting.is_on_connecting or reason == self._refusal or _is_refusal(reason)):
                 raise ConnectionError(f"in place of CONNAGE.SELF's answer: {reason:.100}")
-            self._refused(reason, server)
+            self._refused(reason)
             return
         try:
             row = _row(reply)
             age_ms, limit_ms = int(row["age-ms"]), int(row["limit-ms"])
+            if not (0 <= age_ms <= LONGEST_MS and 0 <= limit_ms <= LONGEST_MS):
+                raise ValueError(row)
         except (KeyError, TypeError, ValueError):
             if not greeting.is_on_connecting:
                 raise ConnectionError("not CONNAGE.SELF's answer") from None
-            self._refused(f"its answer to CONNAGE.SELF is not understood: {reply!r:.100}", server)
+            self._refused(f"its answer to CONNAGE.SELF is not understood: {reply!r:.100}")
             return
-        self._told(age_ms, limit_ms, greeting.asked_at, server)
+        self._told(age_ms, limit_ms, greeting.asked_at)
 
-    def _told(self, age_ms: int, limit_ms: int, asked_at: float, server: str) -> None:
+    def _told(self, age_ms: int, limit_ms: int, asked_at: float) -> None:
         now = time.monotonic()
         lost, self._lost_at_age_ms = self._lost_at_age_ms, None
         if lost is not None and 0 < limit_ms <= lost:
-            self._evicted(server)
+            self._evicted()
         if not self.is_open:
             return  # Another thread has closed it meanwhile.
         # The server took its age at some moment after we asked, and in whole milliseconds: it
@@ -259,12 +279,12 @@ class Lifetime:
         limits = [ms for ms in (self._own_limit_ms, limit_ms) if ms > 0]
         self._hold(min(limits, default=0), now - asked_at)
 
-    def _refused(self, reason: str, server: str) -> None:
+    def _refused(self, reason: str) -> None:
         """The server has no such command (any more), or not for this user: its own limit alone
         counts, until it is time to ask again."""
         self._lost_at_age_ms = None
         self._refusal = reason
-        _say_once(server, reason, self.policy.maxage_ms)
+        _say_once(self.server, reason, self.policy.maxage_ms)
         if self.is_open:
             self.told_by_server = False
             self._ask_at = time.monotonic() + self.policy.refresh_ms / 1000
@@ -278,6 +298,8 @@ class Lifetime:
         if not self.is_open:
             return None
         now = time.monotonic()
+        if self.counters.is_paused(self.server, now):
+            return None
         if self._generation != self.counters.generation:
             return "retire_all"
         if now >= self._due_at:
@@ -304,31 +326,67 @@ class Lifetime:
         """0 while it is not connected."""
         return 0 if self.born is None else (time.monotonic() - self.born) * 1000
 
-    def retired(self, server: str) -> None:
-        told = Retired(server, int(self.age_ms()), self.limit_ms, self.why_due() or "maxage")
+    def as_retired(self) -> Retired:
+        """What is to be told of it, once it is retired."""
+        reason = self.why_due() or "maxage"
+        return Retired(self.server, int(self.age_ms()), self.limit_ms, reason)
+
+    def retired(self) -> Retired:
+        """Ends it as retired; :meth:`tell` is to follow where its owner holds no lock."""
+        told = self.as_retired()
+        self.count_retired(told)
+        self._end()
+        return told
+
+    def count_retired(self, told: Retired) -> None:
         logger.debug(
             "retired a connection to %s at the age of %d ms, its limit being %d ms (%s)", *told
         )
         self.counters.count_retired()
-        self._end()
+
+    def tell(self, told: Retired) -> None:
         if self.policy.on_retired is not None:
             try:
                 self.policy.on_retired(told)
             except Exception:
                 logger.exception("on_retired failed")
 
-    def _evicted(self, server: str) -> None:
-        logger.debug("%s evicted a connection that was past its limit", server)
+    def set_aside(self) -> dict[str, Any]:
+        """What :meth:`put_back` needs, should the next life come to nothing."""
+        return dict(vars(self))
+
+    def put_back(self, life: dict[str, Any]) -> None:
+        vars(self).update(life)
+        self.counters.opened(self)
+
+    def kept(self, why: Exception, tried_at: float) -> None:
+        """It was to be retired, but a new connection can't be made: that is tried again soon, and
+        the later the longer it took; by one connection at a time, and not by idle ones."""
+        now = time.monotonic()
+        pause = max(SHORTEST_PAUSE_S, TRIES_SHARE * (now - tried_at))
+        self.counters.pause(self.server, now, now + pause)
+        logger.info(
+            "kept a connection to %s at the age of %d ms, its limit being %d ms, and tries again "
+            "in %.0f s: no new one can be made: %s",
+            self.server,
+            self.age_ms(),
+            self.limit_ms,
+            pause,
+            why,
+        )
+
+    def _evicted(self) -> None:
+        logger.debug("%s evicted a connection that was past its limit", self.server)
         self.counters.count_evicted()
 
-    def ended(self, by_server: bool, server: str) -> None:
+    def ended(self, by_server: bool) -> None:
         """Disconnected. ``by_server``: it was the server that closed the connection."""
         if not self.is_open:
             return
         if by_server and self.told_by_server:
             age_ms = self.age_ms()
             if 0 < self.limit_ms <= age_ms:
-                self._evicted(server)
+                self._evicted()
             else:
                 # By a limit that was lowered since, perhaps: the next answer tells.
                 self._lost_at_age_ms = age_ms

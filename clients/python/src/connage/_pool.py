@@ -25,8 +25,14 @@ class AgeLimitedPool(LimitedPool):
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Hands a connection out, opened anew if it was at or near its limit."""
-        self._retire_idle()
-        return super().get_connection(*args, **kwargs)
+        connection = super().get_connection(*args, **kwargs)
+        # After it: where it could not be opened anew, idle ones are not closed either.
+        try:
+            self._retire_idle()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
 
     def release(self, connection: Any) -> None:
         """Takes a connection back."""
@@ -39,6 +45,7 @@ class AgeLimitedPool(LimitedPool):
         due = self._idle_and_due()
         if not due:
             return
+        told = []
         # A client-side cache reads from idle connections, and holds this lock meanwhile.
         with getattr(self, "_lock", contextlib.nullcontext()):
             for connection in due:
@@ -47,9 +54,11 @@ class AgeLimitedPool(LimitedPool):
                     continue
                 try:
                     if is_idle_and_due(connection):
-                        connection.connage_retire()
+                        told.append((connection, connection.connage_close()))
                 finally:
                     connection._handing.release()
+        for connection, retired in told:
+            connection.connage_life.tell(retired)
 
 
 class ConnectionPool(AgeLimitedPool, redis.connection.ConnectionPool):

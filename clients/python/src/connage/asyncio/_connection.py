@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable
 
 import redis.asyncio.client
 import redis.asyncio.connection
 import redis.asyncio.sentinel
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from .._duration import Duration, warn_of_seconds
 from .._keywords import Own
 from .._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
 from .._limited import Counterparts, Limited, with_limit
+from .._private import record_closed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,6 +30,8 @@ class AgeLimited(Limited):
     """As :class:`connage.AgeLimited`, with the same keywords, for asyncio."""
 
     _pubsub = redis.asyncio.client.PubSub
+    _transport = ("_reader", "_writer")
+    _never = Retry(NoBackoff(), 0)
 
     def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +62,7 @@ class AgeLimited(Limited):
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         if self._first_use_is_due():
-            await self.connage_retire()
+            await self._renew()
             await self._open(super().connect())
         await super().send_packed_command(*args, **kwargs)
 
@@ -64,18 +70,48 @@ class AgeLimited(Limited):
         """Closes it if it is at or near its limit, or if the server has closed it."""
         if self._reader is not None and self._reader.at_eof():
             # Some versions of redis-py would hand it out.
-            self.connage_life.ended(True, self._host_error())
+            self.connage_life.ended(True)
             await self.disconnect(nowait=True)
             return
-        if self.connage_life.asks_before_use():
+        life = self.connage_life
+        if life.asks_before_use():
             await self._ask_again()
-        if self.connage_life.is_due():
-            await self.connage_retire()
+        elif self._is_unguarded() and not life.is_due() and await self._has_unread():
+            await self.disconnect(nowait=True)
+        if life.is_due():
+            await self._renew()
 
     async def connage_retire(self) -> None:
         """Closes it, counted as retired. Only for a connection that is not in use."""
-        self.connage_life.retired(self._host_error())
+        told = self.connage_life.retired()
         await self.disconnect(nowait=True)
+        self.connage_life.tell(told)
+
+    async def _renew(self) -> None:
+        """As in :class:`connage.AgeLimited`."""
+        if self._is_forked() or await self._has_unread():
+            await self.connage_retire()
+            return
+        life = self.connage_life
+        told, tried_at = life.as_retired(), time.monotonic()
+        old, old_life = self._set_aside(), life.set_aside()
+        try:
+            with self._trying_once():
+                await self._open(super().connect())
+        except BaseException as error:
+            self._put_back(old)
+            life.put_back(old_life)
+            if not isinstance(error, Exception):
+                raise
+            if not self._is_to_be_kept(error):
+                await self.connage_retire()
+                raise
+            life.kept(error, tried_at)
+            return
+        old["_writer"].close()
+        record_closed()
+        life.count_retired(told)
+        life.tell(told)
 
     async def _ask_again(self) -> None:
         """As in :class:`connage.AgeLimited`."""
@@ -93,6 +129,13 @@ class AgeLimited(Limited):
         except BaseException:
             await self.disconnect(nowait=True)
             raise
+
+    async def _has_unread(self) -> bool:
+        """Whether anything can be read, or it can't be told."""
+        try:
+            return await self._can_read()
+        except Exception:
+            return True
 
     async def _can_read(self) -> bool:
         """Whether anything can be read, be it in the stream or in hiredis' own buffer."""
@@ -128,7 +171,7 @@ class AgeLimited(Limited):
             await handshake()
             return
         self._refuse_bad_settings()
-        words = self.connage_life.begin()
+        words = self.connage_life.begin(self._host_error())
         if not words:
             await handshake()
             return
@@ -180,11 +223,11 @@ class AgeLimited(Limited):
             reply = await super().read_response(disable_decoding=True)
         except ResponseError as error:
             reply = error
-        self.connage_life.answered(reply, greeting, self._host_error())
+        self.connage_life.answered(reply, greeting)
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
         self._is_in_transaction = False
-        self.connage_life.ended(closed_by_server(), self._host_error())
+        self.connage_life.ended(closed_by_server())
         await super().disconnect(*args, **kwargs)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis.asyncio
 import redis.asyncio.connection
 
-from .._limited_pool import LimitedPool, mark_as_idle, marked_as_in_use
+from .._limited_pool import LimitedPool, is_idle_and_due, mark_as_idle, marked_as_in_use
 from ._connection import Connection, age_limited
 
 if TYPE_CHECKING:
@@ -24,10 +24,17 @@ class AgeLimitedPool(LimitedPool):
 
     async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Hands a connection out, opened anew if it was at or near its limit."""
-        # Closing does not wait, so no other task can take one of these meanwhile.
-        for idle in self._idle_and_due():
-            await idle.connage_retire()
-        return await super().get_connection(*args, **kwargs)
+        connection = await super().get_connection(*args, **kwargs)
+        # After it: where it could not be opened anew, idle ones are not closed either.
+        try:
+            for idle in self._idle_and_due():
+                # Another task may have taken it meanwhile.
+                if is_idle_and_due(idle):
+                    await idle.connage_retire()
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
 
     async def release(self, connection: Any) -> None:
         """Takes a connection back."""

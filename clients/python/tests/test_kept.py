@@ -1,0 +1,378 @@
+"""Where no new connection can be made, the old one is used on: no error, and no reply of another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from redis.credentials import CredentialProvider
+from servers import Server, eventually, take, until
+
+import connage
+
+SYNC_POOLS = [connage.ConnectionPool, connage.BlockingConnectionPool]
+ASYNC_POOLS = [connage.asyncio.ConnectionPool, connage.asyncio.BlockingConnectionPool]
+
+
+class OwnError(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def full(server: Server) -> Iterator[None]:
+    """It takes no more clients, until the end of this."""
+    before = server.admin.config_get("maxclients")["maxclients"]
+    # Some that have gone already may be counted for a moment.
+    server.admin.config_set("maxclients", int(server.admin.info("clients")["connected_clients"]))
+    others: list[socket.socket] = []
+
+    def refuses() -> bool:
+        other = socket.create_connection(("127.0.0.1", server.port))
+        others.append(other)
+        other.sendall(b"PING\r\n")
+        return other.recv(100).startswith(b"-ERR max number of clients")
+
+    try:
+        eventually(refuses, "the server is full")
+        yield
+    finally:
+        for other in others:
+            other.close()
+        server.admin.config_set("maxclients", before)
+
+
+@contextlib.contextmanager
+def out_of_reach(server: Server) -> Iterator[None]:
+    """What is connected by its unix socket stays so; nobody else can connect by it."""
+    path = Path(server.socket_path)
+    hidden = path.with_suffix(".hidden")
+    path.rename(hidden)
+    try:
+        yield
+    finally:
+        hidden.rename(path)
+
+
+OUTAGES = [full, out_of_reach]
+
+
+def where(server: Server, outage: Any) -> dict[str, Any]:
+    if outage is full:
+        return {"port": server.port}
+    return {"path": server.socket_path}
+
+
+def made(module: Any, cls: Any, server: Server, outage: Any, **settings: Any) -> Any:
+    if outage is out_of_reach:
+        settings["connection_class"] = module.UnixDomainSocketConnection
+    return cls(**where(server, outage), retry=None, **settings)
+
+
+def no_pause(pool: Any) -> None:
+    """As if it were time to try again."""
+    pool._connage_counters._paused.clear()
+
+
+@pytest.mark.parametrize("cls", SYNC_POOLS)
+@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_connection_at_its_end_is_used_on_while_no_new_one_can_be_made(
+    server: Server, cls: Any, outage: Any, protocol: int
+) -> None:
+    told: list[connage.Retired] = []
+    pool = made(
+        connage, cls, server, outage, protocol=protocol, max_connections=1, on_retired=told.append
+    )
+    client: Any = redis.Redis(connection_pool=pool)
+    first = client.client_id()
+    with outage(server):
+        pool.retire_all()
+        for n in range(20):
+            assert client.echo(f"mine {n}") == f"mine {n}".encode()
+            assert client.client_id() == first
+        assert pool.connage_stats()[:2] == (0, 0)
+        assert pool.connage_stats().open_connections == 1
+        assert told == []
+    eventually(lambda: client.client_id() != first, "it is opened anew soon")
+    assert pool.connage_stats()[:2] == (1, 0)
+    assert [each.reason for each in told] == ["retire_all"]
+    assert client.echo("mine") == b"mine"
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("cls", ASYNC_POOLS)
+@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_connection_of_asyncio_at_its_end_is_used_on_while_no_new_one_can_be_made(
+    server: Server, cls: Any, outage: Any, protocol: int
+) -> None:
+    told: list[connage.Retired] = []
+    pool = made(
+        connage.asyncio,
+        cls,
+        server,
+        outage,
+        protocol=protocol,
+        max_connections=1,
+        on_retired=told.append,
+    )
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    first = await client.client_id()
+    with outage(server):
+        pool.retire_all()
+        for n in range(20):
+            assert await client.echo(f"mine {n}") == f"mine {n}".encode()
+            assert await client.client_id() == first
+        assert pool.connage_stats()[:2] == (0, 0)
+        assert pool.connage_stats().open_connections == 1
+        assert told == []
+    end = time.monotonic() + 20
+    while await client.client_id() == first:
+        assert time.monotonic() < end, "it is opened anew soon"
+        await asyncio.sleep(0.01)
+    assert pool.connage_stats()[:2] == (1, 0)
+    assert [each.reason for each in told] == ["retire_all"]
+    assert await client.echo("mine") == b"mine"
+    await pool.disconnect()
+
+
+# Idle ones.
+
+
+def test_idle_connections_are_not_closed_while_no_new_ones_can_be_made(server: Server) -> None:
+    pool: Any = connage.ConnectionPool(port=server.port, retry=None)
+    connections = [take(pool) for _ in range(5)]
+    for connection in connections:
+        pool.release(connection)
+    client: Any = redis.Redis(connection_pool=pool)
+    with full(server):
+        pool.retire_all()
+        for _ in range(20):
+            assert client.ping()
+        assert pool.connage_stats().open_connections == 5
+    eventually(lambda: client.ping() and pool.connage_stats().retired == 5, "all are retired")
+    pool.disconnect()
+
+
+# At each step on which a new one can fail, the old one has all that it had.
+
+
+class Steps:
+    """A ``redis_connect_func`` that fails before or after redis-py's handshake."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+        self.fails = False
+
+    def __call__(self, connection: Any) -> None:
+        self._fail("before")
+        connection.on_connect()
+        self._fail("after")
+
+    async def aware(self, connection: Any) -> None:
+        self._fail("before")
+        await connection.on_connect()
+        self._fail("after")
+
+    def _fail(self, step: str) -> None:
+        if self.fails and step == self.step:
+            raise OwnError
+
+    def on_connect(self, _: Any) -> None:
+        self._fail("callback")
+
+
+@pytest.mark.parametrize("step", ["before", "after", "callback"])
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_whatever_a_new_connection_fails_with_the_old_one_gets_its_own_replies(
+    server: Server, protocol: int, step: str
+) -> None:
+    steps = Steps(step)
+    pool: Any = connage.ConnectionPool(
+        port=server.port, protocol=protocol, db=3, client_name="kept", redis_connect_func=steps
+    )
+    connection = take(pool)
+    connection.register_connect_callback(steps.on_connect)
+    pool.release(connection)
+    client: Any = redis.Redis(connection_pool=pool)
+    client.set("in 3", 1)
+    first = client.client_id()
+    for _ in range(2):
+        steps.fails = True
+        pool.retire_all()
+        no_pause(pool)
+        assert client.client_id() == first
+        assert client.get("in 3") == b"1"
+        assert client.pipeline().echo("mine").get("in 3").execute() == [b"mine", b"1"]
+        steps.fails = False
+    eventually(lambda: len(server.ids("kept")) == 1, "what was opened in vain is closed")
+    no_pause(pool)
+    assert client.client_id() != first
+    eventually(lambda: len(server.ids("kept")) == 1, "the old one is closed")
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("step", ["before", "after", "callback"])
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_whatever_a_new_connection_of_asyncio_fails_with_the_old_one_gets_its_own_replies(
+    server: Server, protocol: int, step: str
+) -> None:
+    steps = Steps(step)
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port,
+        protocol=protocol,
+        db=3,
+        client_name="kept-too",
+        redis_connect_func=steps.aware,
+    )
+    connection = await take(pool)
+    connection.register_connect_callback(steps.on_connect)
+    await pool.release(connection)
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    await client.set("in 3", 1)
+    first = await client.client_id()
+    for _ in range(2):
+        steps.fails = True
+        pool.retire_all()
+        no_pause(pool)
+        assert await client.client_id() == first
+        assert await client.get("in 3") == b"1"
+        assert await client.pipeline().echo("mine").get("in 3").execute() == [b"mine", b"1"]
+        steps.fails = False
+    await until(lambda: len(server.ids("kept-too")) == 1, "what was opened in vain is closed")
+    no_pause(pool)
+    assert await client.client_id() != first
+    await until(lambda: len(server.ids("kept-too")) == 1, "the old one is closed")
+    await pool.disconnect()
+
+
+async def test_a_cancellation_while_a_new_one_is_opened_leaves_the_old_one_as_it_was(
+    server: Server,
+) -> None:
+    waits = asyncio.Event()
+
+    async def stops(connection: Any) -> None:
+        await connection.on_connect()
+        if waits.is_set():
+            await asyncio.sleep(60)
+
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port, redis_connect_func=stops, client_name="cancelled", max_connections=1
+    )
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    first = await client.client_id()
+    waits.set()
+    pool.retire_all()
+    task = asyncio.create_task(client.echo("of another"))
+    await until(lambda: len(server.ids("cancelled")) == 2, "a new one is opened")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    waits.clear()
+    assert await client.echo("mine") == b"mine"
+    assert await client.client_id() != first, "tried again, and not in vain"
+    await until(lambda: len(server.ids("cancelled")) == 1, "the others are closed")
+    await pool.disconnect()
+
+
+# What is not kept.
+
+
+def test_with_a_reply_unread_it_is_not_kept(server: Server) -> None:
+    pool: Any = connage.ConnectionPool(port=server.port, retry=None, max_connections=1)
+    client: Any = redis.Redis(connection_pool=pool)
+    with_unread = take(pool)
+    with full(server):
+        with_unread.send_command("ECHO", "of another")
+        assert with_unread.can_read(timeout=10)
+        born = with_unread.connage_life.born
+        pool.retire_all()
+        pool.release(with_unread)
+
+        def own() -> bool:
+            try:
+                return bool(client.echo("mine") == b"mine")
+            except redis.ConnectionError:
+                return False  # Its place in the server is not free at once.
+
+        eventually(own, "it has a connection again")
+        assert with_unread.connage_life.born != born
+    pool.disconnect()
+
+
+class Provider(CredentialProvider):
+    def __init__(self) -> None:
+        self.password = "secret"
+        self.error: Exception | None = None
+
+    def get_credentials(self) -> tuple[str, str]:
+        if self.error:
+            raise self.error
+        return "w", self.password
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_who_may_log_in_no_more_is_told_so_and_not_kept(server: Server, protocol: int) -> None:
+    server.admin.acl_setuser("w", enabled=True, passwords=["+secret"], keys="*", commands=["+@all"])
+    provider = Provider()
+    pool: Any = connage.ConnectionPool(
+        port=server.port, protocol=protocol, credential_provider=provider, client_name="w"
+    )
+    client: Any = redis.Redis(connection_pool=pool)
+    assert client.acl_whoami() in ("w", b"w")
+    provider.error = OwnError()
+    pool.retire_all()
+    assert client.acl_whoami() in ("w", b"w"), "as long as only its provider fails"
+    provider.error, provider.password = None, "wrong"
+    no_pause(pool)
+    with pytest.raises((redis.AuthenticationError, redis.ResponseError)):
+        client.acl_whoami()
+    eventually(lambda: not server.ids("w"), "it is closed")
+    pool.disconnect()
+
+
+async def test_who_may_log_in_no_more_is_told_so_by_asyncio_and_not_kept(server: Server) -> None:
+    server.admin.acl_setuser("w", enabled=True, passwords=["+secret"], keys="*", commands=["+@all"])
+    provider = Provider()
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port, credential_provider=provider, client_name="w"
+    )
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    assert await client.acl_whoami() in ("w", b"w")
+    provider.error = OwnError()
+    pool.retire_all()
+    assert await client.acl_whoami() in ("w", b"w")
+    provider.error, provider.password = None, "wrong"
+    no_pause(pool)
+    with pytest.raises((redis.AuthenticationError, redis.ResponseError)):
+        await client.acl_whoami()
+    await until(lambda: not server.ids("w"), "it is closed")
+    await pool.disconnect()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_does_not_shut_its_parents_socket(server: Server) -> None:
+    connection: Any = connage.Connection(port=server.port, protocol=2)
+    connection.connect()
+    connection.connage_counters.retire_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            connection.connect()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    connection.send_command("ECHO", "mine")
+    assert connection.read_response() == b"mine"
+    connection.disconnect()
