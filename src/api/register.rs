@@ -47,7 +47,7 @@ pub trait Store {
 }
 
 /// Settings there may be.
-const PLACES: usize = 16;
+const PLACES: usize = 64;
 /// What the server was last given for each setting: it reads it after the callback has returned, and
 /// leaves freeing it to us.
 static LENT: [AtomicPtr<raw::RedisModuleString>; PLACES] =

@@ -7,3 +7,4 @@ pub mod rule;
 pub mod rules;
 pub mod settings;
 pub mod types;
+mod value;

@@ -1,105 +1,119 @@
-//! The settings: one table of their names, and what each accepts and prints.
+//! The settings: one table, and what follows from it.
 //!
 //! Validated and immutable once in use. Where settings come from, and what is done with
 //! them, is not known here.
 
 use crate::policy::rules::Rules;
 use crate::policy::types::Types;
+use crate::policy::value::Value;
 use crate::text::time::Millis;
 use crate::text::word::{self, Refusal};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use crate::policy::percent::Percent;
 
-/// The most evictions a second that `rate` accepts.
-pub const MAX_RATE: u32 = 1_000_000;
-/// The most entries that `log-max-len` accepts.
-pub const MAX_LOG_LEN: u32 = 1_000_000;
+/// What a change of a setting touches: the limits of connections, which are derived anew then.
+const LIMITS: bool = true;
+/// Nothing that is derived.
+const NO_LIMITS: bool = false;
 
-/// All settings, each with a valid value. A copy is cheap.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// `false`: nothing is evicted, drains included.
-    pub enabled: bool,
-    /// The limit of a connection that no rule says otherwise of; 0: none.
-    pub maxage: Millis,
-    /// How much earlier than `maxage` a connection's own limit may be drawn.
-    pub jitter: Percent,
-    /// How long past its limit a busy connection may go on.
-    pub grace: Millis,
-    /// The most evictions a second; 0: as many as keep the server responsive.
-    pub rate: u32,
-    /// Which connections age evicts.
-    pub types: Types,
-    pub rules: Rules,
-    /// `true`: age only counts, logs and lists what it would evict.
-    pub dry_run: bool,
-    /// Entries that the log keeps.
-    pub log_max_len: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            enabled: true,
-            maxage: Millis(0),
-            jitter: Percent(0),
-            grace: Millis(5_000),
-            rate: 1_000,
-            types: Types::default(),
-            rules: Rules::default(),
-            dry_run: false,
-            log_max_len: 128,
+/// Makes of a row for each setting the structure that holds them, their names and their defaults, and by their
+/// types what they accept and print.
+macro_rules! table {
+    ($($(#[$meaning:meta])+ $name:literal $key:ident $field:ident: $type:ty = $default:expr, $touches:ident;)+) => {
+        /// All settings, each with a valid value. A copy is cheap.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            $($(#[$meaning])+ pub $field: $type,)+
         }
-    }
+
+        impl Default for Settings {
+            fn default() -> Settings {
+                Settings { $($field: $default,)+ }
+            }
+        }
+
+        /// The name of a setting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Name {
+            $($key,)+
+        }
+
+        impl Name {
+            /// Every setting, in the order of the documentation.
+            pub const ALL: [Name; [$($name),+].len()] = [$(Name::$key),+];
+
+            /// The name as users write it, without the module's prefix.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Name::$key => $name,)+
+                }
+            }
+
+            /// How many of the words that follow in `loadmodule` are its value.
+            fn words(self, after: &[&[u8]]) -> usize {
+                match self {
+                    $(Name::$key => <$type>::words(after),)+
+                }
+            }
+        }
+
+        impl Settings {
+            /// Sets one value.
+            ///
+            /// # Errors
+            /// A value that the setting does not accept; nothing has changed then.
+            pub fn set(&mut self, name: Name, value: &[u8]) -> Result<(), Refusal> {
+                let refused = |refusal: Refusal| refusal.of(name.as_str());
+                match name {
+                    $(Name::$key => self.$field = <$type>::read(value).map_err(refused)?,)+
+                }
+                Ok(())
+            }
+
+            /// The value of one setting as it is printed everywhere, durations in milliseconds.
+            /// [`Settings::set`] reads it back.
+            #[must_use]
+            pub fn get(&self, name: Name) -> String {
+                match name {
+                    $(Name::$key => self.$field.print(),)+
+                }
+            }
+
+            /// Whether all settings by which connections have their limits are as those of `other`.
+            #[must_use]
+            pub fn limit_as(&self, other: &Settings) -> bool {
+                $(($touches == NO_LIMITS || self.$field == other.$field))&&+
+            }
+        }
+    };
 }
 
-/// The name of a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Name {
-    Enabled,
-    Maxage,
-    Jitter,
-    Grace,
-    Rate,
-    Types,
-    Rules,
-    DryRun,
-    LogMaxLen,
+table! {
+    /// `false`: nothing is evicted, drains included.
+    "enabled" Enabled enabled: bool = true, NO_LIMITS;
+    /// The limit of a connection that no rule says otherwise of; 0: none.
+    "maxage" Maxage maxage: Millis = Millis(0), LIMITS;
+    /// How much earlier than `maxage` a connection's own limit may be drawn.
+    "jitter" Jitter jitter: Percent = Percent(0), LIMITS;
+    /// How long past its limit a busy connection may go on.
+    "grace" Grace grace: Millis = Millis(5_000), LIMITS;
+    /// The most evictions a second; 0: as many as keep the server responsive.
+    "rate" Rate rate: u32 = 1_000, NO_LIMITS;
+    /// Which connections age evicts.
+    "types" Types types: Types = Types::default(), LIMITS;
+    /// Limits for some connections.
+    "rules" Rules rules: Rules = Rules::default(), LIMITS;
+    /// `true`: age only counts, logs and lists what it would evict.
+    "dry-run" DryRun dry_run: bool = false, LIMITS;
+    /// Entries that the log keeps.
+    "log-max-len" LogMaxLen log_max_len: u32 = 128, NO_LIMITS;
 }
 
 impl Name {
-    /// Every setting, in the order of the documentation.
-    pub const ALL: [Name; 9] = [
-        Name::Enabled,
-        Name::Maxage,
-        Name::Jitter,
-        Name::Grace,
-        Name::Rate,
-        Name::Types,
-        Name::Rules,
-        Name::DryRun,
-        Name::LogMaxLen,
-    ];
-
-    /// The name as users write it, without the module's prefix.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Name::Enabled => "enabled",
-            Name::Maxage => "maxage",
-            Name::Jitter => "jitter",
-            Name::Grace => "grace",
-            Name::Rate => "rate",
-            Name::Types => "types",
-            Name::Rules => "rules",
-            Name::DryRun => "dry-run",
-            Name::LogMaxLen => "log-max-len",
-        }
-    }
-
     /// The setting of this name, in either case.
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Name> {
@@ -113,61 +127,6 @@ impl Name {
     pub fn list() -> String {
         word::one_of(&Name::ALL.map(Name::as_str))
     }
-}
-
-impl Settings {
-    /// Sets one value.
-    ///
-    /// # Errors
-    /// A value that the setting does not accept; nothing has changed then.
-    pub fn set(&mut self, name: Name, value: &[u8]) -> Result<(), Refusal> {
-        self.try_set(name, value).map_err(|e| e.of(name.as_str()))
-    }
-
-    fn try_set(&mut self, name: Name, value: &[u8]) -> Result<(), Refusal> {
-        match name {
-            Name::Enabled => self.enabled = word::yes_or_no(value)?,
-            Name::Maxage => self.maxage = Millis::parse(value)?,
-            Name::Jitter => self.jitter = Percent::parse(value)?,
-            Name::Grace => self.grace = Millis::parse(value)?,
-            Name::Rate => self.rate = up_to(MAX_RATE, value)?,
-            Name::Types => self.types = Types::parse(value)?,
-            Name::Rules => self.rules = Rules::parse(value)?,
-            Name::DryRun => self.dry_run = word::yes_or_no(value)?,
-            Name::LogMaxLen => self.log_max_len = up_to(MAX_LOG_LEN, value)?,
-        }
-        Ok(())
-    }
-
-    /// The value of one setting as it is printed everywhere, durations in milliseconds.
-    /// [`Settings::set`] reads it back.
-    #[must_use]
-    pub fn get(&self, name: Name) -> String {
-        let yes_no = |yes| if yes { "yes" } else { "no" }.to_string();
-        match name {
-            Name::Enabled => yes_no(self.enabled),
-            Name::Maxage => self.maxage.to_string(),
-            Name::Jitter => self.jitter.to_string(),
-            Name::Grace => self.grace.to_string(),
-            Name::Rate => self.rate.to_string(),
-            Name::Types => self.types.to_string(),
-            Name::Rules => self.rules.to_string(),
-            Name::DryRun => yes_no(self.dry_run),
-            Name::LogMaxLen => self.log_max_len.to_string(),
-        }
-    }
-}
-
-fn up_to(most: u32, value: &[u8]) -> Result<u32, Refusal> {
-    word::whole(value)
-        .and_then(|n| u32::try_from(n).ok())
-        .filter(|n| *n <= most)
-        .ok_or_else(|| {
-            Refusal::new(format!(
-                "{} is not accepted: give a whole number from 0 to {most}",
-                word::shown(value)
-            ))
-        })
 }
 
 /// The settings that `loadmodule`'s words give: names each with a value. `types` takes all
@@ -193,18 +152,7 @@ pub fn parse_module_args(args: &[&[u8]]) -> Result<Settings, Refusal> {
             return Err(Refusal::new("given twice: once is accepted").of(name.as_str()));
         }
         given.push(name);
-        let words = match name {
-            Name::Rules => after.len(),
-            // The first word is its value whatever it is, so that a bad one is named.
-            Name::Types => after
-                .iter()
-                .skip(1)
-                .take_while(|word| Types::parse(word).is_ok())
-                .count()
-                .saturating_add(1),
-            _ => 1,
-        };
-        let Some((value, after)) = after.split_at_checked(words) else {
+        let Some((value, after)) = after.split_at_checked(name.words(after)) else {
             return Err(Refusal::new(format!("{} needs a value after it", name.as_str())));
         };
         settings.set(name, &value.join(&b' '))?;
@@ -224,20 +172,47 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_documentation() {
-        let defaults = Name::ALL.map(|name| (name.as_str(), Settings::default().get(name)));
-        let want = [
-            ("enabled", "yes"),
-            ("maxage", "0"),
-            ("jitter", "0"),
-            ("grace", "5000"),
-            ("rate", "1000"),
-            ("types", "normal"),
-            ("rules", ""),
-            ("dry-run", "no"),
-            ("log-max-len", "128"),
+    fn the_names_and_defaults_are_those_of_the_readme() {
+        let readme = include_str!("../../../README.md");
+        let after = readme.split_once("\n| name | default |").map(|(_, after)| after);
+        let rows = after
+            .unwrap()
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with("| "));
+        let said: Vec<(String, String)> = rows
+            .map(|row| {
+                let cell = |at| row.split('|').nth(at).unwrap().trim().trim_matches('`');
+                let name = Name::parse(cell(1).as_bytes()).unwrap();
+                let default = if cell(2) == "empty" { "" } else { cell(2) };
+                let mut settings = Settings::default();
+                settings.set(name, default.as_bytes()).unwrap();
+                (name.as_str().to_string(), settings.get(name))
+            })
+            .collect();
+        let ours = Name::ALL.map(|name| (name.as_str().to_string(), Settings::default().get(name)));
+        assert_eq!(said, ours);
+    }
+
+    #[test]
+    fn what_changes_limits_is_told_from_what_does_not() {
+        let cases = [
+            (Name::Enabled, "no", true),
+            (Name::Maxage, "1h", false),
+            (Name::Jitter, "1", false),
+            (Name::Grace, "1", false),
+            (Name::Rate, "1", true),
+            (Name::Types, "both", false),
+            (Name::Rules, "a:", false),
+            (Name::DryRun, "yes", false),
+            (Name::LogMaxLen, "1", true),
         ];
-        assert_eq!(defaults, want.map(|(name, value)| (name, value.to_string())));
+        for (name, value, want) in cases {
+            let mut settings = Settings::default();
+            assert!(settings.limit_as(&Settings::default()));
+            settings.set(name, value.as_bytes()).unwrap();
+            assert_eq!(settings.limit_as(&Settings::default()), want, "{name:?}");
+        }
     }
 
     #[test]
@@ -353,7 +328,7 @@ mod tests {
 
     #[test]
     fn loadmodule_refuses_what_it_does_not_understand() {
-        let names = "enabled, maxage, jitter, grace, rate, types, rules, dry-run or log-max-len";
+        let names = Name::list();
         let cases = [
             (
                 "foo 1",
@@ -385,19 +360,23 @@ mod tests {
         }
     }
 
-    fn value(name: Name) -> BoxedStrategy<String> {
-        match name {
-            Name::Enabled | Name::DryRun => "(yes|no|YES)".boxed(),
-            Name::Maxage | Name::Grace => "[0-9]{1,9}(ms|s|m|h|d)?".boxed(),
-            Name::Jitter => (0..=90u8).prop_map(|n| n.to_string()).boxed(),
-            Name::Rate | Name::LogMaxLen => (0..=1_000_000u32).prop_map(|n| n.to_string()).boxed(),
-            Name::Types => "(normal|pubsub|both|pubsub,normal)".boxed(),
-            Name::Rules => "(|a: user=[a-z*]{1,5} maxage=[0-9]{1,5}s;b: lib=[a-z]{1,3})".boxed(),
-        }
+    /// Any value that the setting accepts.
+    fn value(name: Name) -> impl Strategy<Value = String> {
+        let any = prop_oneof![
+            "(yes|no|YES)",
+            "[0-9]{1,9}(ms|s|m|h|d)?",
+            (0..=90u8).prop_map(|n| n.to_string()),
+            (0..=1_000_000u32).prop_map(|n| n.to_string()),
+            "(normal|pubsub|both|pubsub,normal)",
+            "(|a: user=[a-z*]{1,5} maxage=[0-9]{1,5}s;b: lib=[a-z]{1,3})",
+        ];
+        any.prop_filter("not accepted", move |value| {
+            Settings::default().set(name, value.as_bytes()).is_ok()
+        })
     }
 
     fn any_settings() -> impl Strategy<Value = Settings> {
-        Name::ALL.map(value).to_vec().prop_map(|values| {
+        Vec::from(Name::ALL.map(value)).prop_map(|values| {
             let mut settings = Settings::default();
             for (name, value) in Name::ALL.into_iter().zip(values) {
                 settings.set(name, value.as_bytes()).unwrap();
@@ -427,7 +406,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_value_or_one_line_of_error(bytes: Vec<u8>, name in 0..9usize) {
+        fn any_bytes_are_a_value_or_one_line_of_error(bytes: Vec<u8>, name in 0..Name::ALL.len()) {
             let mut settings = Settings::default();
             if let Err(error) = settings.set(Name::ALL[name], &bytes) {
                 prop_assert!(!error.to_string().chars().any(char::is_control));

@@ -230,8 +230,7 @@ impl Reaper {
         if old.enabled != self.settings.enabled {
             self.limits_since = now;
         }
-        let limits = |s: &Settings| (s.maxage, s.jitter, s.grace, s.types, s.dry_run, s.rules.clone());
-        if limits(&old) == limits(&self.settings) {
+        if self.settings.limit_as(&old) {
             return;
         }
         self.limits_since = now;
