@@ -7,7 +7,7 @@
 use crate::api::register::{self, Store};
 use crate::api::{self, guard, Context};
 use crate::kernel::{self, clock};
-use crate::{events, fault, server_log, state, verify};
+use crate::{events, server_log, state, verify};
 use connage_engine::policy::settings::{Name, Settings};
 use connage_engine::reaper::Reaper;
 
@@ -50,10 +50,6 @@ impl Store for Config {
         if !restart_if_stopped() {
             commit();
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::api::{self, Context};
 use crate::close::{self, Depth};
 use crate::kernel::clock;
 use crate::state::{self, State};
-use crate::{fault, look, server_log, verify};
+use crate::{look, server_log, verify};
 use connage_engine::client::ClientId;
 use connage_engine::text::time::Micros;
 use std::os::raw::c_int;
@@ -105,10 +105,6 @@ impl Events for Shell {
             }
         }
         arm_with(ctx, now);
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

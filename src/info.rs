@@ -3,7 +3,7 @@
 use crate::api::guard;
 use crate::api::reply::{Info, InfoSection};
 use crate::kernel::clock;
-use crate::{fault, state};
+use crate::state;
 use connage_engine::text::time::Millis;
 
 #[derive(Debug)]
@@ -55,10 +55,6 @@ impl Info for Section {
         for (name, value) in fields.into_iter().flatten() {
             section.field(name, value);
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::api::register::{log, Level};
 use crate::api::{command, event, guard, reply, Context};
 use crate::kernel::{self, clock};
-use crate::{api, commands, config, events, info, look, server_log, state, unload, verify};
+use crate::{api, commands, config, events, fault, info, look, server_log, state, unload, verify};
 use connage_engine::policy::settings::{self, Settings};
 use connage_engine::reaper::Reaper;
 use redis_module::raw;
@@ -52,6 +52,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
     }
     let ctx = Context::new(ctx);
     guard::heal();
+    guard::tell_faults_to(fault::tell);
     let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
     let loaded = guard::run("load", || load(ctx, &command::load_args(argv, argc)), refuse);
     match loaded {

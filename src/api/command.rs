@@ -11,7 +11,6 @@ use std::os::raw::{c_char, c_int};
 /// What a command does.
 pub trait Command {
     fn run(ctx: Context, args: &[&[u8]]);
-    fn fault(text: &str);
 }
 
 /// How an argument looks.
@@ -307,7 +306,7 @@ unsafe extern "C" fn on_command<C: Command>(
         let words = unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
         words.iter().map(|word| bytes_of(*word)).collect()
     };
-    if guard::run("command", || C::run(ctx, &args), C::fault).is_none() {
+    if guard::enter("command", || C::run(ctx, &args)).is_none() {
         ctx.reply_error("ERR connage: internal fault, eviction has stopped: see the server's log");
     }
     OK

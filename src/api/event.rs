@@ -17,8 +17,6 @@ pub trait Events {
     fn after_sleep(ctx: Context);
     /// The timer's descriptor can be read.
     fn timer(fd: c_int);
-    /// An entry point has panicked.
-    fn fault(text: &str);
 }
 
 /// The API's header defines events as static constants, which no symbol stands for.
@@ -131,7 +129,7 @@ unsafe extern "C" fn on_client<E: Events>(
         raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => E::disconnected(ctx, id),
         _ => {}
     };
-    guard::run("client-event", work, E::fault);
+    guard::enter("client-event", work);
 }
 
 /// RedisModuleConfigChange of the API's header, version 1.
@@ -163,7 +161,7 @@ unsafe extern "C" fn on_settings<E: Events>(
             E::setting_changed(unsafe { CStr::from_ptr(name) }.to_bytes());
         }
     };
-    guard::run("settings-event", work, E::fault);
+    guard::enter("settings-event", work);
 }
 
 unsafe extern "C" fn on_cron<E: Events>(
@@ -172,7 +170,7 @@ unsafe extern "C" fn on_cron<E: Events>(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    guard::run("cron", || E::cron(Context::new(ctx)), E::fault);
+    guard::enter("cron", || E::cron(Context::new(ctx)));
 }
 
 unsafe extern "C" fn on_loop<E: Events>(
@@ -182,10 +180,10 @@ unsafe extern "C" fn on_loop<E: Events>(
     _data: *mut c_void,
 ) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
-        guard::run("event-loop", || E::after_sleep(Context::new(ctx)), E::fault);
+        guard::enter("event-loop", || E::after_sleep(Context::new(ctx)));
     }
 }
 
 unsafe extern "C" fn on_timer<E: Events>(fd: c_int, _data: *mut c_void, _mask: c_int) {
-    guard::run("timer", || E::timer(fd), E::fault);
+    guard::enter("timer", || E::timer(fd));
 }

@@ -2,6 +2,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 static HEALTHY: AtomicBool = AtomicBool::new(true);
 
@@ -17,6 +18,22 @@ pub fn fail() {
 
 pub fn heal() {
     HEALTHY.store(true, Ordering::Relaxed);
+}
+
+/// Who is told of a fault: one for all entry points.
+static TOLD: OnceLock<fn(&str)> = OnceLock::new();
+
+pub fn tell_faults_to(tell: fn(&str)) {
+    let _ = TOLD.set(tell);
+}
+
+/// Runs an entry point of the loaded module, as [`run`] does.
+pub fn enter<R>(entry: &str, work: impl FnOnce() -> R) -> Option<R> {
+    run(entry, work, |text| {
+        if let Some(tell) = TOLD.get() {
+            tell(text);
+        }
+    })
 }
 
 /// Runs the entry point `entry`. `None` after a panic, which stops eviction and is told by `on_fault`.

@@ -43,7 +43,6 @@ pub trait Store {
     fn set(index: usize, value: &[u8]) -> Result<(), String>;
     /// All values of one CONFIG SET have been set.
     fn apply();
-    fn fault(text: &str);
 }
 
 /// Settings there may be.
@@ -89,7 +88,7 @@ unsafe extern "C" fn on_get<S: Store>(
     index: *mut c_void,
 ) -> *mut raw::RedisModuleString {
     let index = index as usize;
-    let value = guard::run("setting", || S::get(index), S::fault).unwrap_or_default();
+    let value = guard::enter("setting", || S::get(index)).unwrap_or_default();
     let made = Text::new(value.as_bytes()).map_or(std::ptr::null_mut(), Text::into_raw);
     if let Some(place) = LENT.get(index) {
         drop(Text::take(place.swap(made, Ordering::Relaxed)));
@@ -103,7 +102,7 @@ unsafe extern "C" fn on_set<S: Store>(
     index: *mut c_void,
     error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
-    let result = guard::run("setting", || S::set(index as usize, bytes_of(value)), S::fault);
+    let result = guard::enter("setting", || S::set(index as usize, bytes_of(value)));
     let message = match result {
         Some(Ok(())) => return OK,
         Some(Err(message)) => message,
@@ -121,6 +120,6 @@ unsafe extern "C" fn on_apply<S: Store>(
     _index: *mut c_void,
     _error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
-    guard::run("setting", S::apply, S::fault);
+    guard::enter("setting", S::apply);
     OK
 }

@@ -6,7 +6,7 @@ use super::{is_permitted, register_family, reply_help, Counterpart, FLAGS};
 use crate::api::call::call;
 use crate::api::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::api::Context;
-use crate::{config, fault, state};
+use crate::{config, state};
 use connage_engine::policy::settings::Name;
 use connage_engine::record::tally::Tally;
 use connage_engine::text::glob::Glob;
@@ -55,10 +55,6 @@ impl Command for Get {
             ctx.reply_bulk(settings.get(name).as_bytes());
         }
     }
-
-    fn fault(text: &str) {
-        fault::tell(text);
-    }
 }
 
 impl Command for Set {
@@ -100,10 +96,6 @@ impl Command for Set {
             },
         }
     }
-
-    fn fault(text: &str) {
-        fault::tell(text);
-    }
 }
 
 impl Command for ResetStat {
@@ -115,10 +107,6 @@ impl Command for ResetStat {
             state::with_any(|state| state.reaper.tally = Tally::default());
             ctx.reply_ok();
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 
@@ -141,10 +129,6 @@ impl Command for Help {
                 "    Print this help.",
             ],
         );
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

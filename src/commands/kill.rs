@@ -6,7 +6,7 @@ use super::{is_permitted, unhealthy, Counterpart, FLAGS};
 use crate::api::command::{Command, Kind, Spec};
 use crate::api::{self, Context};
 use crate::kernel::clock;
-use crate::{events, fault, look, state};
+use crate::{events, look, state};
 use connage_engine::client::{Client, ClientId};
 use connage_engine::reaper::Order;
 use connage_engine::request::{self, KillRequest};
@@ -24,10 +24,6 @@ impl Command for Kill {
             Ok(count) => ctx.reply_count(count as u64),
             Err(error) => ctx.reply_error(&error),
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

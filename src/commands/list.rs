@@ -7,7 +7,7 @@ use crate::api::command::{Command, Kind, Spec};
 use crate::api::words::Words;
 use crate::api::Context;
 use crate::kernel::clock;
-use crate::{fault, state};
+use crate::state;
 use connage_engine::client::{Client, ClientId};
 use connage_engine::reaper::Row;
 use connage_engine::request::ListRequest;
@@ -24,10 +24,6 @@ impl Command for List {
         if let Err(error) = run(ctx, args.get(1..).unwrap_or_default()) {
             ctx.reply_error(&error);
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

@@ -4,7 +4,7 @@ use super::describe::{optional, value};
 use super::{is_permitted, register_family, reply_help, Counterpart, FLAGS};
 use crate::api::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::api::Context;
-use crate::{fault, state};
+use crate::state;
 use connage_engine::record::journal::Entry;
 use connage_engine::text::word::{shown, whole};
 
@@ -37,10 +37,6 @@ impl Command for Get {
             Ok(count) => reply_entries(ctx, count.unwrap_or(u64::MAX)),
             Err(error) => ctx.reply_error(&error),
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 
@@ -88,10 +84,6 @@ impl Command for Len {
             ctx.reply_count(len as u64);
         }
     }
-
-    fn fault(text: &str) {
-        fault::tell(text);
-    }
 }
 
 impl Command for Reset {
@@ -103,10 +95,6 @@ impl Command for Reset {
             state::with_any(|state| state.reaper.journal.reset());
             ctx.reply_ok();
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 
@@ -129,10 +117,6 @@ impl Command for Help {
                 "    Print this help.",
             ],
         );
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

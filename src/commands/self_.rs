@@ -11,7 +11,7 @@ use crate::api::client::info;
 use crate::api::command::{Command, Kind, Spec};
 use crate::api::{self, text, Context};
 use crate::kernel::clock;
-use crate::{events, fault, look, state};
+use crate::{events, look, state};
 use connage_engine::client::info_line;
 use connage_engine::client::{Client, ClientId};
 use connage_engine::reaper::kept::{flags, Line};
@@ -26,10 +26,6 @@ impl Command for SelfCommand {
         if let Err(error) = run(ctx, args.get(1..).unwrap_or_default()) {
             ctx.reply_error(&error);
         }
-    }
-
-    fn fault(text: &str) {
-        fault::tell(text);
     }
 }
 

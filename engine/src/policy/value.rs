@@ -12,7 +12,7 @@ use crate::text::time::Millis;
 use crate::text::word::{self, Refusal};
 
 /// The largest number that a setting accepts which is neither a duration nor a share.
-pub const MAX_NUMBER: u32 = 1_000_000;
+const MAX_NUMBER: u32 = 1_000_000;
 
 /// The type of a setting.
 pub(super) trait Value: Sized {
