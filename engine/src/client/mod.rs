@@ -71,6 +71,12 @@ impl ClientType {
     }
 }
 
+impl fmt::Display for ClientType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// One connection as CLIENT LIST prints it. Fields of text are empty, and numbers 0, where
 /// the server says nothing, unless it is said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

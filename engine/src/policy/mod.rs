@@ -2,6 +2,7 @@
 
 pub mod jitter;
 pub mod limit;
+mod pattern;
 pub mod percent;
 pub mod rule;
 pub mod rules;

@@ -1,4 +1,4 @@
-//! One rule of the list: `label: key=value …`.
+//! One rule of the list: `label: key=value …`. One table of its keys, and what follows from it.
 //!
 //! Parse, print and match. It knows no other rule and no setting.
 
@@ -7,37 +7,103 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use crate::client::{Client, ClientType};
+use crate::policy::pattern::{address, client_type, glob, user, Pattern};
 use crate::policy::percent::Percent;
+use crate::policy::value::Value;
 use crate::text::address::AddrMatch;
 use crate::text::glob::Glob;
 use crate::text::time::Millis;
 use crate::text::word::{self, Refusal};
 
-/// The keys of a rule, in the order in which they are printed.
-const KEYS: [&str; 9] = [
-    "user", "name", "lib", "addr", "laddr", "type", "maxage", "jitter", "grace",
-];
 /// The longest label, in bytes.
 const MAX_LABEL: usize = 64;
 
-/// One rule: what a connection must be to match, and the limits that it then has.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rule {
-    /// `[A-Za-z0-9_.-]`, up to 64 of them, unique in its list.
-    pub label: String,
-    pub user: Option<Glob>,
+/// By whose word a match key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// The client's own: it chooses what it says.
+    Client,
+    /// The server's, about the client: it vouches for a rule that goes by the client's own word as well.
+    Server,
+    /// The server's, about what any client may choose: where it connects to, what it subscribes to.
+    Neither,
+}
+
+/// Makes of a row for each key the structure of a rule, and how it is read, matched and printed.
+macro_rules! table {
+    (
+        match $($(#[$asks:meta])+ $key:literal $field:ident: $pattern:ty = $read:ident, fits $of:ident, by $word:ident;)+
+        effect $($(#[$gives:meta])+ $effect:literal $place:ident: $value:ty;)+
+    ) => {
+        /// One rule: what a connection must be to match, and the limits that it then has.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Rule {
+            /// `[A-Za-z0-9_.-]`, up to 64 of them, unique in its list.
+            pub label: String,
+            $($(#[$asks])+ pub $field: Option<$pattern>,)+
+            $($(#[$gives])+ pub $place: Option<$value>,)+
+        }
+
+        impl Rule {
+            /// All keys, in the order in which they are printed.
+            pub const KEYS: [&'static str; [$($key,)+ $($effect),+].len()] = [$($key,)+ $($effect),+];
+
+            /// Takes the value of one key, in either case; `None`: there is no such key.
+            fn put(&mut self, key: &[u8], value: &[u8]) -> Option<Result<(), Refusal>> {
+                $(if key.eq_ignore_ascii_case($key.as_bytes()) {
+                    return Some(put(&mut self.$field, $read(value)).map_err(|e| e.of($key)));
+                })+
+                $(if key.eq_ignore_ascii_case($effect.as_bytes()) {
+                    return Some(put(&mut self.$place, <$value>::read(value)).map_err(|e| e.of($effect)));
+                })+
+                None
+            }
+
+            /// Whether the connection, as it is now, is all that the rule asks for.
+            #[must_use]
+            pub fn matches(&self, client: &Client<'_>) -> bool {
+                $(self.$field.as_ref().is_none_or(|pattern| pattern.fits(client.$of, client)))&&+
+            }
+
+            /// Whether it has a key that goes by this word.
+            fn goes_by(&self, word: Word) -> bool {
+                $((word == Word::$word && self.$field.is_some()))||+
+            }
+
+            fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(if let Some(pattern) = &self.$field {
+                    write!(f, " {}={pattern}", $key)?;
+                })+
+                $(if let Some(value) = &self.$place {
+                    write!(f, " {}={}", $effect, value.print())?;
+                })+
+                Ok(())
+            }
+        }
+    };
+}
+
+table! {
+    match
+    /// The ACL user.
+    "user" user: Glob = user, fits user, by Server;
     /// The client's own name; the empty pattern matches clients without one.
-    pub name: Option<Glob>,
+    "name" name: Glob = glob, fits name, by Client;
     /// The name of the client's library, likewise.
-    pub lib: Option<Glob>,
-    pub addr: Option<AddrMatch>,
-    pub laddr: Option<AddrMatch>,
+    "lib" lib: Glob = glob, fits lib_name, by Client;
+    /// The client's end.
+    "addr" addr: AddrMatch = address, fits addr, by Server;
+    /// The server's end.
+    "laddr" laddr: AddrMatch = address, fits laddr, by Neither;
     /// Normal or pubsub; what is named here, age evicts whatever `types` says.
-    pub kind: Option<ClientType>,
+    "type" kind: ClientType = client_type, fits flags, by Neither;
+    effect
     /// 0: no limit.
-    pub maxage: Option<Millis>,
-    pub jitter: Option<Percent>,
-    pub grace: Option<Millis>,
+    "maxage" maxage: Millis;
+    /// Instead of the setting's.
+    "jitter" jitter: Percent;
+    /// Instead of the setting's.
+    "grace" grace: Millis;
 }
 
 impl Rule {
@@ -72,50 +138,21 @@ impl Rule {
     fn set(&mut self, word: &[u8]) -> Result<(), Refusal> {
         let mut parts = word.splitn(2, |b| *b == b'=');
         let key = parts.next().unwrap_or_default();
-        let key = KEYS
-            .iter()
-            .find(|known| key.eq_ignore_ascii_case(known.as_bytes()));
-        let (Some(key), Some(value)) = (key, parts.next()) else {
-            return Err(Refusal::new(format!(
+        let put = parts.next().and_then(|value| self.put(key, value));
+        put.unwrap_or_else(|| {
+            Err(Refusal::new(format!(
                 "{} is not key=value with one of the keys {}",
                 word::shown(word),
-                word::one_of(&KEYS)
-            )));
-        };
-        let set = match *key {
-            "user" => put(&mut self.user, user(value)),
-            "name" => put(&mut self.name, glob(value)),
-            "lib" => put(&mut self.lib, glob(value)),
-            "addr" => put(&mut self.addr, address(value)),
-            "laddr" => put(&mut self.laddr, address(value)),
-            "type" => put(&mut self.kind, kind(value)),
-            "maxage" => put(&mut self.maxage, Millis::parse(value)),
-            "jitter" => put(&mut self.jitter, Percent::parse(value)),
-            _ => put(&mut self.grace, Millis::parse(value)),
-        };
-        set.map_err(|e| e.of(key))
-    }
-
-    /// Whether the connection, as it is now, is all that the rule asks for.
-    #[must_use]
-    pub fn matches(&self, client: &Client<'_>) -> bool {
-        // A pattern with stars takes as long as both are, and the text may have been chosen to be long.
-        let glob = |glob: &Option<Glob>, text| glob.as_ref().is_none_or(|g| g.matches(word::head(text)));
-        let unix = client.is_unix();
-        let addr = |net: &Option<AddrMatch>, text| net.is_none_or(|n| n.matches(text, unix));
-        glob(&self.user, client.user)
-            && glob(&self.name, client.name)
-            && glob(&self.lib, client.lib_name)
-            && addr(&self.addr, client.addr)
-            && addr(&self.laddr, client.laddr)
-            && self.kind.is_none_or(|kind| kind == client.client_type())
+                word::one_of(&Rule::KEYS)
+            )))
+        })
     }
 
     /// Whether the rule may not loosen anything: it goes by what a client says of itself
     /// (`name`, `lib`), and by nothing that is known of it (`user`, `addr`).
     #[must_use]
     pub fn only_tightens(&self) -> bool {
-        (self.name.is_some() || self.lib.is_some()) && self.user.is_none() && self.addr.is_none()
+        self.goes_by(Word::Client) && !self.goes_by(Word::Server)
     }
 }
 
@@ -143,68 +180,11 @@ fn put<T>(place: &mut Option<T>, value: Result<T, Refusal>) -> Result<(), Refusa
     Ok(())
 }
 
-/// Any text is a pattern, but for what CONFIG REWRITE could not write back: it does not
-/// quote what loadmodule was given.
-fn glob(value: &[u8]) -> Result<Glob, Refusal> {
-    core::str::from_utf8(value)
-        .ok()
-        .filter(|text| !text.contains(|c: char| c.is_control() || c == '"' || c == '\''))
-        .map(Glob::new)
-        .ok_or_else(|| {
-            Refusal::new(format!(
-                "{} is not a pattern: give UTF-8 without quotes and control characters \
-                 ('?' stands for any byte)",
-                word::shown(value)
-            ))
-        })
-}
-
-/// A user has a name, so an empty pattern is a slip.
-fn user(value: &[u8]) -> Result<Glob, Refusal> {
-    if value.is_empty() {
-        return Err(Refusal::new("empty: give a user's name or a pattern"));
-    }
-    glob(value)
-}
-
-fn address(value: &[u8]) -> Result<AddrMatch, Refusal> {
-    AddrMatch::parse(value).ok_or_else(|| {
-        Refusal::new(format!(
-            "{} is not an address: give {}",
-            word::shown(value),
-            AddrMatch::ACCEPTED
-        ))
-    })
-}
-
-/// Only the types that `types` can name: age never evicts others.
-fn kind(value: &[u8]) -> Result<ClientType, Refusal> {
-    ClientType::parse(value)
-        .filter(|kind| matches!(kind, ClientType::Normal | ClientType::Pubsub))
-        .ok_or_else(|| {
-            Refusal::new(format!(
-                "{} is not a type that age evicts: give normal or pubsub",
-                word::shown(value)
-            ))
-        })
-}
-
 impl fmt::Display for Rule {
     /// As it is read again, durations in milliseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn word<T: fmt::Display>(f: &mut fmt::Formatter<'_>, key: &str, value: Option<T>) -> fmt::Result {
-            value.map_or(Ok(()), |value| write!(f, " {key}={value}"))
-        }
         write!(f, "{}:", self.label)?;
-        word(f, "user", self.user.as_ref())?;
-        word(f, "name", self.name.as_ref())?;
-        word(f, "lib", self.lib.as_ref())?;
-        word(f, "addr", self.addr)?;
-        word(f, "laddr", self.laddr)?;
-        word(f, "type", self.kind.map(ClientType::name))?;
-        word(f, "maxage", self.maxage)?;
-        word(f, "jitter", self.jitter)?;
-        word(f, "grace", self.grace)
+        self.print(f)
     }
 }
 
@@ -318,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_bad_rule_is_refused_with_its_label_and_the_word() {
-        let keys = "with one of the keys user, name, lib, addr, laddr, type, maxage, jitter or grace";
+        let keys = format!("with one of the keys {}", word::one_of(&Rule::KEYS));
         let pattern = "give UTF-8 without quotes and control characters ('?' stands for any byte)";
         let cases = [
             (
