@@ -68,7 +68,7 @@ fn usage(arguments: &Value) -> String {
     each.collect::<Vec<_>>().join(" ")
 }
 
-const TYPES: &str = "<NORMAL|MASTER|PRIMARY|SLAVE|REPLICA|PUBSUB>";
+const TYPES: &str = "<NORMAL|MASTER|PRIMARY|SLAVE|REPLICA|PUBSUB|SLOT-IMPORT|SLOT-EXPORT>";
 
 fn filters() -> String {
     let both =
@@ -81,7 +81,7 @@ fn filters() -> String {
         both("LADDR", "<laddr>"),
         both("IP", "<ip>"),
         both("NAME", "<name>"),
-        "[MAXAGE <maxage>] [IDLE <idle>]".into(),
+        "[IDLE <idle>] [MAXAGE <maxage>]".into(),
         both("FLAGS", "<flags>"),
         both("LIB-NAME", "<lib-name>"),
         both("LIB-VER", "<lib-ver>"),

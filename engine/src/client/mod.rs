@@ -2,6 +2,8 @@
 //!
 //! It must not parse that line (`info_line` does), nor decide what happens to a connection.
 
+pub mod client_type;
+pub mod flag;
 pub mod identity;
 pub mod info_line;
 pub mod manner;
@@ -12,6 +14,10 @@ pub mod watch;
 
 use core::fmt;
 
+use crate::client::flag::Closable;
+
+pub use crate::client::client_type::ClientType;
+
 /// The server's id of a connection: positive, and never used twice while the server runs.
 /// Ids grow, so of two connections the one with the smaller id is the older.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,60 +26,6 @@ pub struct ClientId(pub u64);
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// The server's classes of connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClientType {
-    Normal,
-    Pubsub,
-    Replica,
-    /// This server's link to its master.
-    Master,
-    /// A link that brings slots in (Valkey 9).
-    SlotImport,
-    /// A link that sends slots away (Valkey 9).
-    SlotExport,
-}
-
-impl ClientType {
-    /// The name as replies print it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            ClientType::Normal => "normal",
-            ClientType::Pubsub => "pubsub",
-            ClientType::Replica => "replica",
-            ClientType::Master => "master",
-            ClientType::SlotImport => "slot-import",
-            ClientType::SlotExport => "slot-export",
-        }
-    }
-
-    /// The type that one of the server's names for it stands for, in either case.
-    #[must_use]
-    pub fn parse(name: &[u8]) -> Option<ClientType> {
-        const NAMES: [(&[u8], ClientType); 8] = [
-            (b"normal", ClientType::Normal),
-            (b"pubsub", ClientType::Pubsub),
-            (b"replica", ClientType::Replica),
-            (b"slave", ClientType::Replica),
-            (b"master", ClientType::Master),
-            (b"primary", ClientType::Master),
-            (b"slot-import", ClientType::SlotImport),
-            (b"slot-export", ClientType::SlotExport),
-        ];
-        NAMES
-            .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known))
-            .map(|(_, kind)| *kind)
-    }
-}
-
-impl fmt::Display for ClientType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -158,37 +110,6 @@ const WAIT_FOR_DATA: [&[u8]; 12] = [
     b"waitaof",
 ];
 
-/// The letters of `flags` that matter here.
-pub mod flag {
-    /// This server's link to its master.
-    pub const MASTER: u8 = b'M';
-    pub const REPLICA: u8 = b'S';
-    /// Brings slots in (Valkey 9).
-    pub const SLOT_IMPORT: u8 = b'i';
-    /// Sends slots away (Valkey 9).
-    pub const SLOT_EXPORT: u8 = b'E';
-    /// Links that move slots (Redis 8.4); they have no type of their own.
-    pub const MIGRATION: [u8; 2] = [b'g', b'o'];
-    /// Stands in place of the replica's letter.
-    pub const MONITOR: u8 = b'O';
-    /// CLIENT NO-EVICT.
-    pub const NO_EVICT: u8 = b'e';
-    /// Subscribed to something.
-    pub const PUBSUB: u8 = b'P';
-    /// CLIENT TRACKING.
-    pub const TRACKING: u8 = b't';
-    pub const BLOCKED: u8 = b'b';
-    /// Unblocked in this round of the server's loop.
-    pub const UNBLOCKED: u8 = b'u';
-    pub const MULTI: u8 = b'x';
-    /// A key that it watched was changed: its EXEC will be refused.
-    pub const DIRTY: u8 = b'd';
-    /// Closed before the next poll.
-    pub const CLOSING: u8 = b'A';
-    pub const CLOSES_AFTER_REPLY: u8 = b'c';
-    pub const UNIX: u8 = b'U';
-}
-
 /// The commands by which another server asks for a link, and how `cmd` has them. While it waits (a replica's main
 /// channel on Valkey, for the other channel's sync) its flags are those of any client.
 const ASK_FOR_LINK: [&[u8]; 4] = [b"psync", b"sync", b"replconf", b"cluster|syncslots"];
@@ -236,19 +157,7 @@ impl Client<'_> {
     /// The class that the server counts it in.
     #[must_use]
     pub fn client_type(&self) -> ClientType {
-        // In the server's own order. A monitor has the letter O in place of S, so it comes
-        // out as normal (or pubsub), as the server has it.
-        const LETTERS: [(u8, ClientType); 5] = [
-            (flag::MASTER, ClientType::Master),
-            (flag::REPLICA, ClientType::Replica),
-            (flag::SLOT_IMPORT, ClientType::SlotImport),
-            (flag::SLOT_EXPORT, ClientType::SlotExport),
-            (flag::PUBSUB, ClientType::Pubsub),
-        ];
-        LETTERS
-            .iter()
-            .find(|(letter, _)| self.has_flag(*letter))
-            .map_or(ClientType::Normal, |(_, kind)| *kind)
+        ClientType::of_flags(self.flags)
     }
 
     /// Whether `flags` has this letter.
@@ -324,8 +233,8 @@ impl Client<'_> {
     /// Whether it moves slots from server to server.
     #[must_use]
     pub fn moves_slots(&self) -> bool {
-        let by = |letter: &u8| self.has_flag(*letter);
-        by(&flag::SLOT_IMPORT) || by(&flag::SLOT_EXPORT) || flag::MIGRATION.iter().any(by)
+        let never = |letter: &u8| flag::closable(*letter) == Closable::Never && *letter != flag::MASTER;
+        self.flags.iter().any(never)
     }
 
     /// Whether it is a replica's link.
@@ -420,40 +329,5 @@ mod tests {
             ..with_flags(b"N")
         };
         assert!(queued.in_multi());
-    }
-
-    #[test]
-    fn every_name_that_the_server_takes_for_a_type_is_known() {
-        let cases: &[(&[u8], Option<ClientType>)] = &[
-            (b"normal", Some(ClientType::Normal)),
-            (b"NORMAL", Some(ClientType::Normal)),
-            (b"PubSub", Some(ClientType::Pubsub)),
-            (b"replica", Some(ClientType::Replica)),
-            (b"slave", Some(ClientType::Replica)),
-            (b"master", Some(ClientType::Master)),
-            (b"primary", Some(ClientType::Master)),
-            (b"slot-import", Some(ClientType::SlotImport)),
-            (b"slot-export", Some(ClientType::SlotExport)),
-            (b"", None),
-            (b"norma", None),
-            (b"normal ", None),
-        ];
-        for (name, want) in cases {
-            assert_eq!(ClientType::parse(name), *want, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn a_printed_type_reads_back() {
-        for kind in [
-            ClientType::Normal,
-            ClientType::Pubsub,
-            ClientType::Replica,
-            ClientType::Master,
-            ClientType::SlotImport,
-            ClientType::SlotExport,
-        ] {
-            assert_eq!(ClientType::parse(kind.name().as_bytes()), Some(kind));
-        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Must not know limits, nor what a connection is doing.
 
-use crate::client::{Client, ClientId};
+use crate::client::flag::{self, Closable};
+use crate::client::Client;
 
 /// Which connections a command may close beyond normal and pubsub ones, because it named them. Age reaches none
 /// of these.
@@ -22,23 +23,19 @@ impl Reach {
     /// Whether `client` may be closed. All that it is has to be named: a replica with NO-EVICT is both.
     #[must_use]
     pub fn allows(self, client: &Client) -> bool {
-        let untouchable = client.is_master() || client.moves_slots();
-        let protected = client.is_monitor() || client.is_no_evict();
-        !untouchable && (self.replicas || !client.is_replica()) && (self.protected || !protected)
+        client
+            .flags
+            .iter()
+            .all(|letter| self.allows_letter(flag::closable(*letter)))
     }
 
-    /// Whether nobody with this letter among its flags may ever be closed.
-    #[must_use]
-    pub fn is_beyond_all(letter: u8) -> bool {
-        let client = Client {
-            flags: &[letter],
-            ..Client::unknown(ClientId(0))
-        };
-        let all = Reach {
-            replicas: true,
-            protected: true,
-        };
-        !all.allows(&client)
+    fn allows_letter(self, closable: Closable) -> bool {
+        match closable {
+            Closable::Always => true,
+            Closable::Replica => self.replicas,
+            Closable::Protected => self.protected,
+            Closable::Never => false,
+        }
     }
 
     #[must_use]
@@ -53,6 +50,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ClientId;
 
     #[test]
     fn all_that_a_connection_is_has_to_be_within_reach() {
@@ -84,11 +82,8 @@ mod tests {
         }
         assert_eq!(Reach::AGE, Reach::default());
         for letter in 0..=u8::MAX {
-            assert_eq!(
-                Reach::is_beyond_all(letter),
-                b"MiEgo".contains(&letter),
-                "{letter}"
-            );
+            let never = flag::closable(letter) == Closable::Never;
+            assert_eq!(never, b"MiEgo".contains(&letter), "{letter}");
         }
     }
 }

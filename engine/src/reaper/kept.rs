@@ -4,7 +4,7 @@
 //! take a hundredth of a processor at most, and whoever comes in between is answered with what is kept of it.
 //! Must not know limits, nor look.
 
-use crate::client::{Client, ClientId};
+use crate::client::{flag, Client, ClientId};
 use crate::text::time::Micros;
 use crate::text::word;
 use alloc::boxed::Box;
@@ -116,15 +116,16 @@ impl Kept {
 /// that were seen at the last look.
 #[must_use]
 pub fn flags(known: &[(u8, bool)], seen: &[u8]) -> Vec<u8> {
-    // As servers order them; `N` is for none.
-    const ORDER: &[u8] = b"SOMPxbtRBdcuAUreTIiEgo";
-    let is_set = |flag: u8| match known.iter().find(|(known, _)| *known == flag) {
+    let is_set = |letter: u8| match known.iter().find(|(known, _)| *known == letter) {
         Some((_, is_set)) => *is_set,
-        None => seen.contains(&flag),
+        None => seen.contains(&letter),
     };
-    let all: Vec<u8> = ORDER.iter().copied().filter(|flag| is_set(*flag)).collect();
+    let all: Vec<u8> = flag::ALL
+        .into_iter()
+        .filter(|letter| *letter != flag::NONE && is_set(*letter))
+        .collect();
     if all.is_empty() {
-        return b"N".to_vec();
+        return [flag::NONE].to_vec();
     }
     all
 }

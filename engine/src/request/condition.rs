@@ -6,105 +6,165 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::client::{Client, ClientId, ClientType};
+use crate::client::{flag, Client, ClientId, ClientType};
 use crate::text::address;
 use crate::text::args::Args;
 use crate::text::time::Millis;
 use crate::text::word::{self, Refusal};
 
-/// What a filter asks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
-    Id,
+/// What kind of value a filter takes.
+#[derive(Clone, Copy)]
+enum Kind {
+    Ids,
     Type,
-    User,
-    Addr,
-    Laddr,
     Ip,
-    Name,
-    Flags,
-    LibName,
-    LibVer,
     Db,
-    Capa,
-    Idle,
-    Maxage,
+    /// Above 0, and at most the time that a connection has been so, by its line and its age.
+    Duration(fn(&Client<'_>, Millis) -> Millis),
+    /// Not empty; which texts are accepted, and which connections each fits.
+    Text(fn(&[u8]) -> bool, fn(&Client<'_>, &[u8]) -> bool),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Without and with `NOT-`.
+    names: [&'static str; 2],
+    /// What COMMAND DOCS calls its value, likewise.
+    value_names: [&'static str; 2],
+    kind: Kind,
+    /// What its value may be, as errors say it.
+    accepted: &'static str,
+    has_not: bool,
+    singles_out: bool,
+}
+
+/// Whether a filter has a `NOT-`.
+const NOT: bool = true;
+const NO_NOT: bool = false;
+/// Whether, without `NOT-`, it singles connections out.
+const NAMES: bool = true;
+const PICKS: bool = false;
+
+/// Makes of a row for each filter the keys, and the table.
+macro_rules! table {
+    ($($name:literal $key:ident $value:literal, $kind:expr, $accepted:expr, $not:ident, $singles_out:ident;)+) => {
+        /// What a filter asks about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Key {
+            $($key,)+
+        }
+
+        impl Key {
+            /// In the order of COMMAND DOCS.
+            pub(super) const ALL: [Key; [$($name),+].len()] = [$(Key::$key),+];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Key::$key => Row {
+                        names: [$name, concat!("NOT-", $name)],
+                        value_names: [$value, concat!("not-", $value)],
+                        kind: $kind,
+                        accepted: $accepted,
+                        has_not: $not,
+                        singles_out: $singles_out,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+const PORT: &str = "ip:port, [ip]:port or, of a Unix socket, path:0";
+const TYPES: &str = "normal, pubsub, replica, master, slot-import or slot-export";
+const LETTERS: &str = "one or more of the flags of CLIENT LIST, AbBcdeEgiIMNoOPrRStTuUx";
+
+table! {
+    "ID" Id "client-id", Kind::Ids, "one or more client ids, whole numbers above 0", NOT, NAMES;
+    "TYPE" Type "client-type", Kind::Type, TYPES, NOT, PICKS;
+    "USER" User "username", Kind::Text(any, |c, text| c.user == text), "a user's name", NOT, NAMES;
+    "ADDR" Addr "addr", Kind::Text(address::has_port, |c, text| address::same(c.addr, text)), PORT, NOT, NAMES;
+    "LADDR" Laddr "laddr", Kind::Text(address::has_port, |c, text| address::same(c.laddr, text)), PORT, NOT, NAMES;
+    "IP" Ip "ip", Kind::Ip, "an IP address, without port and brackets", NOT, NAMES;
+    "NAME" Name "name", Kind::Text(any, |c, text| c.name == text), "a connection's name", NOT, NAMES;
+    "IDLE" Idle "idle", Kind::Duration(|c, _| Millis(c.idle_s.saturating_mul(1_000))), "a duration above 0", NO_NOT, PICKS;
+    "MAXAGE" Maxage "maxage", Kind::Duration(|_, age| age), "a duration above 0", NO_NOT, PICKS;
+    "FLAGS" Flags "flags", Kind::Text(are_flags, has_flags), LETTERS, NOT, NAMES;
+    "LIB-NAME" LibName "lib-name", Kind::Text(any, |c, text| c.lib_name == text), "a library's name", NOT, PICKS;
+    "LIB-VER" LibVer "lib-ver", Kind::Text(any, |c, text| c.lib_ver == text), "a library's version", NOT, PICKS;
+    "DB" Db "db", Kind::Db, "the number of a database", NOT, PICKS;
+    "CAPA" Capa "capa", Kind::Text(are_capas, has_capas), "r, the one capability that servers know", NOT, PICKS;
 }
 
 impl Key {
-    pub(super) const ALL: [Key; 14] = [
-        Key::Id,
-        Key::Type,
-        Key::User,
-        Key::Addr,
-        Key::Laddr,
-        Key::Ip,
-        Key::Name,
-        Key::Flags,
-        Key::LibName,
-        Key::LibVer,
-        Key::Db,
-        Key::Capa,
-        Key::Idle,
-        Key::Maxage,
-    ];
-
-    /// The filter's name, without `NOT-`.
-    pub(super) const fn as_str(self) -> &'static str {
-        self.row().0
-    }
-
-    /// What its value may be, as errors say it.
-    const fn accepted(self) -> &'static str {
-        self.row().1
-    }
-
-    const fn row(self) -> (&'static str, &'static str) {
-        match self {
-            Key::Id => ("ID", "one or more client ids, whole numbers above 0"),
-            Key::Type => (
-                "TYPE",
-                "normal, pubsub, replica, master, slot-import or slot-export",
-            ),
-            Key::User => ("USER", "a user's name"),
-            Key::Addr => ("ADDR", "ip:port, [ip]:port or, of a Unix socket, path:0"),
-            Key::Laddr => ("LADDR", "ip:port, [ip]:port or, of a Unix socket, path:0"),
-            Key::Ip => ("IP", "an IP address, without port and brackets"),
-            Key::Name => ("NAME", "a connection's name"),
-            Key::Flags => (
-                "FLAGS",
-                "one or more of the flags of CLIENT LIST, AbBcdeEgiIMNoOPrRStTuUx",
-            ),
-            Key::LibName => ("LIB-NAME", "a library's name"),
-            Key::LibVer => ("LIB-VER", "a library's version"),
-            Key::Db => ("DB", "the number of a database"),
-            Key::Capa => ("CAPA", "r, the one capability that servers know"),
-            Key::Idle => ("IDLE", "a duration above 0"),
-            Key::Maxage => ("MAXAGE", "a duration above 0"),
+    /// The filter's name, with `NOT-` or without.
+    pub(super) const fn name(self, not: bool) -> &'static str {
+        let [plain, negated] = self.row().names;
+        if not {
+            negated
+        } else {
+            plain
         }
     }
 
     /// Whether there is a `NOT-` of it.
     pub(super) const fn has_not(self) -> bool {
-        !matches!(self, Key::Idle | Key::Maxage)
+        self.row().has_not
+    }
+
+    /// Whether it singles connections out, and so reaches those that are spared else.
+    pub(super) const fn singles_out(self) -> bool {
+        self.row().singles_out
+    }
+
+    /// How COMMAND DOCS describes it.
+    pub(super) const fn described(self, not: bool) -> Described {
+        let row = self.row();
+        let [plain, negated] = row.value_names;
+        Described {
+            token: self.name(not),
+            value: if not { negated } else { plain },
+            takes: match row.kind {
+                Kind::Ids => Takes::Integers,
+                Kind::Type => Takes::ClientType,
+                Kind::Db => Takes::Integer,
+                Kind::Ip | Kind::Duration(_) | Kind::Text(..) => Takes::Text,
+            },
+        }
     }
 
     /// The filter that a word names, in either case, and whether with `NOT-`.
     pub(super) fn find(word: &[u8]) -> Option<(Key, bool)> {
-        let (not, name) = match word.split_at_checked(4) {
-            Some((prefix, name)) if prefix.eq_ignore_ascii_case(b"NOT-") => (true, name),
-            _ => (false, word),
-        };
-        Key::ALL
-            .into_iter()
-            .find(|key| name.eq_ignore_ascii_case(key.as_str().as_bytes()))
-            .filter(|key| key.has_not() || !not)
-            .map(|key| (key, not))
+        let is = |key: Key, not: bool| word.eq_ignore_ascii_case(key.name(not).as_bytes());
+        let find = |not: bool| Key::ALL.into_iter().find(|key| is(*key, not));
+        match find(false) {
+            Some(key) => Some((key, false)),
+            None => find(true).filter(|key| key.has_not()).map(|key| (key, true)),
+        }
     }
+}
+
+/// A filter as COMMAND DOCS tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The word that it begins with.
+    pub token: &'static str,
+    /// What its value is called.
+    pub value: &'static str,
+    pub takes: Takes,
+}
+
+/// What follows a filter's name, as COMMAND DOCS has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    Integer,
+    /// One or more.
+    Integers,
+    ClientType,
+    Text,
 }
 
 /// What a connection is compared with.
@@ -132,91 +192,76 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    /// The filter's name, `NOT-` included.
-    pub(super) fn name(key: Key, not: bool) -> String {
-        format!("{}{}", if not { "NOT-" } else { "" }, key.as_str())
-    }
-
     /// Takes the value that follows the filter's name; of ids as many as there are.
     pub(super) fn take(key: Key, not: bool, args: &mut Args<'_>) -> Result<Condition, Refusal> {
-        let first = args.value_of(&Condition::name(key, not), key.accepted())?;
-        let mut read = || {
-            Some(match key {
-                Key::Id => Value::Ids(ids(first, args)?),
-                Key::Type => Value::Type(ClientType::parse(first)?),
-                Key::Addr | Key::Laddr if !address::has_port(first) => return None,
-                Key::Ip => Value::Ip(
-                    core::str::from_utf8(first)
-                        .ok()?
-                        .parse::<IpAddr>()
-                        .ok()?
-                        .to_canonical(),
-                ),
-                Key::Db => Value::Db(u32::try_from(word::whole(first)?).ok()?),
-                Key::Flags if !first.iter().all(|b| FLAGS.contains(b)) => return None,
-                Key::Capa if first.iter().any(|b| *b != b'r') => return None,
-                _ if first.is_empty() => return None,
-                _ => Value::Text(first.to_vec()),
-            })
+        let row = key.row();
+        let first = args.value_of(key.name(not), row.accepted)?;
+        let read = match row.kind {
+            Kind::Duration(_) => Some(Value::Duration(duration(first).map_err(|e| e.of(key.name(not)))?)),
+            Kind::Ids => ids(first, args).map(Value::Ids),
+            Kind::Type => ClientType::parse(first).map(Value::Type),
+            Kind::Ip => ip(first).map(Value::Ip),
+            Kind::Db => word::whole(first)
+                .and_then(|n| u32::try_from(n).ok())
+                .map(Value::Db),
+            Kind::Text(accepts, _) => {
+                (!first.is_empty() && accepts(first)).then(|| Value::Text(first.to_vec()))
+            }
         };
-        let value = match key {
-            Key::Idle | Key::Maxage => duration(first).map(Value::Duration),
-            _ => read().ok_or_else(|| {
-                Refusal::new(format!(
-                    "{} is not accepted: give {}",
-                    word::shown(first),
-                    key.accepted()
-                ))
-            }),
+        let refused = || {
+            Refusal::new(format!(
+                "{} is not accepted: give {}",
+                word::shown(first),
+                row.accepted
+            ))
         };
-        let value = value.map_err(|e| e.of(&Condition::name(key, not)))?;
+        let value = read.ok_or_else(|| refused().of(key.name(not)))?;
         Ok(Condition { key, not, value })
     }
 
     /// Whether it holds for the connection, which is `age` old.
     pub(super) fn holds(&self, client: &Client<'_>, age: Millis) -> bool {
-        let is = match &self.value {
-            Value::Ids(ids) => ids.contains(&client.id),
-            Value::Type(kind) => client.client_type() == *kind,
-            Value::Ip(ip) => {
+        let is = match (&self.value, self.key.row().kind) {
+            (Value::Ids(ids), _) => ids.contains(&client.id),
+            (Value::Type(kind), _) => client.client_type() == *kind,
+            (Value::Ip(ip), _) => {
                 !client.is_unix() && address::ip(client.addr).map(|ip| ip.to_canonical()) == Some(*ip)
             }
-            Value::Db(db) => client.db == Some(*db),
-            Value::Duration(least) => *least <= self.time_of(client, age),
-            Value::Text(text) => self.text_fits(client, text),
+            (Value::Db(db), _) => client.db == Some(*db),
+            (Value::Duration(least), Kind::Duration(time_of)) => *least <= time_of(client, age),
+            (Value::Text(text), Kind::Text(_, fits)) => fits(client, text),
+            (Value::Duration(_) | Value::Text(_), _) => false,
         };
         is != self.not
     }
-
-    fn time_of(&self, client: &Client<'_>, age: Millis) -> Millis {
-        match self.key {
-            Key::Idle => Millis(client.idle_s.saturating_mul(1_000)),
-            _ => age,
-        }
-    }
-
-    fn text_fits(&self, client: &Client<'_>, text: &[u8]) -> bool {
-        match self.key {
-            Key::Addr => address::same(client.addr, text),
-            Key::Laddr => address::same(client.laddr, text),
-            Key::User => client.user == text,
-            Key::Name => client.name == text,
-            Key::LibName => client.lib_name == text,
-            Key::LibVer => client.lib_ver == text,
-            Key::Capa => text.iter().all(|capa| client.capa.contains(capa)),
-            Key::Flags => text.iter().all(|flag| has_flag(client, *flag)),
-            Key::Id | Key::Type | Key::Ip | Key::Db | Key::Idle | Key::Maxage => false,
-        }
-    }
 }
 
-/// The flags that some server shows.
-const FLAGS: &[u8] = b"AbBcdeEgiIMNoOPrRStTuUx";
+fn any(_text: &[u8]) -> bool {
+    true
+}
+
+fn are_flags(text: &[u8]) -> bool {
+    text.iter().all(|letter| flag::ALL.contains(letter))
+}
 
 /// To the server's filter a monitor is a replica too (`S`), although it shows it with `O`
 /// alone.
-fn has_flag(client: &Client<'_>, flag: u8) -> bool {
-    client.has_flag(flag) || (flag == b'S' && client.is_monitor())
+fn has_flags(client: &Client<'_>, letters: &[u8]) -> bool {
+    let has = |letter: &u8| client.has_flag(*letter) || (*letter == flag::REPLICA && client.is_monitor());
+    letters.iter().all(has)
+}
+
+fn are_capas(text: &[u8]) -> bool {
+    text.iter().all(|letter| *letter == b'r')
+}
+
+fn has_capas(client: &Client<'_>, letters: &[u8]) -> bool {
+    letters.iter().all(|letter| client.capa.contains(letter))
+}
+
+fn ip(word: &[u8]) -> Option<IpAddr> {
+    let ip: IpAddr = core::str::from_utf8(word).ok()?.parse().ok()?;
+    Some(ip.to_canonical())
 }
 
 /// Reads an id, and takes those that follow it.
@@ -361,6 +406,14 @@ mod tests {
     }
 
     #[test]
+    fn errors_list_the_flags_that_are_known() {
+        let (_, letters) = LETTERS.rsplit_once(' ').unwrap();
+        let mut known = flag::ALL;
+        known.sort_by_key(|letter| (letter.to_ascii_lowercase(), letter.is_ascii_uppercase()));
+        assert_eq!(letters.as_bytes(), known);
+    }
+
+    #[test]
     fn ids_end_where_the_next_word_is_none() {
         let words: [&[u8]; 5] = [b"2", b"1", b"2", b"0", b"3"];
         let mut args = Args::new(&words);
@@ -458,7 +511,7 @@ mod tests {
     #[test]
     fn only_the_servers_filters_are_filters() {
         for key in Key::ALL {
-            let name = key.as_str().to_ascii_lowercase();
+            let name = key.name(false).to_ascii_lowercase();
             assert_eq!(Key::find(name.as_bytes()), Some((key, false)));
             let not = Key::find(format!("nOt-{name}").as_bytes());
             assert_eq!(not, key.has_not().then_some((key, true)));

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 
 use crate::client::{Client, ClientId, ClientType};
 use crate::request::condition::{Condition, Key, Value};
+
+pub use crate::request::condition::{Described, Takes};
 use crate::text::args::Args;
 use crate::text::time::Millis;
 use crate::text::word::Refusal;
@@ -25,10 +27,18 @@ impl Filter {
     pub fn list() -> String {
         let names = |not| {
             let keys = Key::ALL.iter().filter(move |key| key.has_not() == not);
-            let names: Vec<&str> = keys.map(|key| key.as_str()).collect();
+            let names: Vec<&str> = keys.map(|key| key.name(false)).collect();
             names.join(", ")
         };
         format!("{} (these also with NOT- before), {}", names(true), names(false))
+    }
+
+    /// All filters, with `NOT-` and without, as COMMAND DOCS tells of them.
+    pub fn described() -> impl Iterator<Item = Described> {
+        Key::ALL.into_iter().flat_map(|key| {
+            let negated = key.has_not().then(|| key.described(true));
+            [key.described(false)].into_iter().chain(negated)
+        })
     }
 
     /// Takes one filter with its values; `Ok(false)`, and nothing taken, when the next word
@@ -51,7 +61,7 @@ impl Filter {
             None => self.conditions.push(new),
             Some((Value::Ids(ids), Value::Ids(more))) => ids.extend(more),
             Some(_) => {
-                return Err(Refusal::new("given twice: once is accepted").of(&Condition::name(key, not)));
+                return Err(Refusal::new("given twice: once is accepted").of(key.name(not)));
             }
         }
         Ok(true)
@@ -117,17 +127,9 @@ impl Filter {
     /// `LADDR`, `IP`, `NAME` or `FLAGS`.
     #[must_use]
     pub fn singles_out(&self) -> bool {
-        [
-            Key::Id,
-            Key::User,
-            Key::Addr,
-            Key::Laddr,
-            Key::Ip,
-            Key::Name,
-            Key::Flags,
-        ]
-        .into_iter()
-        .any(|key| self.value(key).is_some())
+        Key::ALL
+            .into_iter()
+            .any(|key| key.singles_out() && self.value(key).is_some())
     }
 
     /// The users that `USER` and `NOT-USER` name: whether there are such users only the
@@ -287,7 +289,7 @@ mod tests {
         fn any_words_are_filters_or_not(words: Vec<Vec<u8>>, pick in prop::collection::vec(0..14usize, 0..8)) {
             let mut all: Vec<&[u8]> = Vec::new();
             for (key, word) in pick.iter().zip(&words) {
-                all.push(Key::ALL[*key].as_str().as_bytes());
+                all.push(Key::ALL[*key].name(false).as_bytes());
                 all.push(word);
             }
             let mut filter = Filter::default();

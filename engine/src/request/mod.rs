@@ -5,8 +5,9 @@
 pub mod condition;
 pub mod filter;
 
+use crate::client::flag::{self, Closable};
 use crate::client::reach::Reach;
-use crate::client::{flag, Client, ClientType};
+use crate::client::{Client, ClientType};
 use crate::request::filter::Filter;
 use crate::text::args::Args;
 use crate::text::time::Millis;
@@ -167,7 +168,7 @@ fn refuse_server_links(filter: &Filter) -> Result<(), Refusal> {
     if flags.contains(&flag::MASTER) {
         return Err(master_refused("FLAGS M"));
     }
-    let names_link = |letter: &&u8| Reach::is_beyond_all(**letter);
+    let names_link = |letter: &&u8| flag::closable(**letter) == Closable::Never;
     match flags.iter().find(names_link) {
         Some(flag) => Err(slot_link_refused(&format!("FLAGS {}", char::from(*flag)))),
         None => Ok(()),
