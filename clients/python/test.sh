@@ -5,7 +5,8 @@
 #
 #   clients/python/test.sh [words for pytest …]
 #   clients/python/test.sh --all     also: each redis-py on each Python that there is, how it is
-#                                    packed, and a minute of load in threads and in tasks
+#                                    packed, and a minute of load each in threads and in tasks, with
+#                                    RESP2 and RESP3
 #
 # PYTHON: the interpreter (python3); CONNAGE_MODULE: the module; CONNAGE_TEST_SERVERS: names.
 set -euo pipefail
@@ -100,7 +101,12 @@ packed() {
 }
 
 load() { # NAME
-    .venv/"$1"/bin/python tests/load.py threads 60 && .venv/"$1"/bin/python tests/load.py tasks 60
+    local kind protocol
+    for kind in threads tasks; do
+        for protocol in 2 3; do
+            .venv/"$1"/bin/python tests/load.py "$kind" 60 "$protocol" || return 1
+        done
+    done
 }
 
 # What depends on redis-py, hiredis or Python; the rest is the same in all of them.

@@ -1,7 +1,7 @@
 """16 threads, or 50 tasks, flat out for a minute, with random cancellation and callbacks that
 raise, without retries: prints what happened, and fails if a reply was another's.
 
-    load.py threads|tasks SECONDS [SERVER]
+    load.py threads|tasks SECONDS [PROTOCOL [SERVER]]
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from servers import running
 
 import connage
 
-# redis-py 8 with RESP3 does not look for unread replies by itself: RESP2, so that all of what
-# could be wrong here would be ours.
 SETTINGS: dict[str, Any] = {
-    "protocol": 2,
     "maxage": "1s",
     "maxage_jitter": 50,
     "maxage_refresh": "20ms",
@@ -125,25 +122,26 @@ async def in_tasks(pool: Any, end: float, tally: Tally) -> None:
     await pool.disconnect()
 
 
-def main(kind: str, seconds: float, name: str = "valkey-9.1") -> int:
+def main(kind: str, seconds: float, protocol: str = "2", name: str = "valkey-9.1") -> int:
     tally = Tally()
+    settings = {"protocol": int(protocol), **SETTINGS}
     with running(name) as server:
         server.configure(maxage="900ms", jitter=50)
         end = time.monotonic() + seconds
         if kind == "threads":
             pool: Any = connage.BlockingConnectionPool(
-                port=server.port, retry=Retry(NoBackoff(), 0), **SETTINGS
+                port=server.port, retry=Retry(NoBackoff(), 0), **settings
             )
             in_threads(pool, end, tally)
         else:
             pool = connage.asyncio.BlockingConnectionPool(
-                port=server.port, retry=AsyncRetry(NoBackoff(), 0), **SETTINGS
+                port=server.port, retry=AsyncRetry(NoBackoff(), 0), **settings
             )
             asyncio.run(in_tasks(pool, end, tally))
         stats = pool.connage_stats()
     hiredis = "without" if redis.utils.HIREDIS_AVAILABLE is False else "with"
     print(
-        f"redis-py {redis.__version__} {hiredis} hiredis, {kind}: {dict(tally.counts)}, "
+        f"redis-py {redis.__version__} {hiredis} hiredis, RESP{protocol}, {kind}: {dict(tally.counts)}, "
         f"retired {stats.retired}, evicted {stats.evicted}, unexpected {tally.unexpected[:3]}"
     )
     return bool(tally.counts["wrong replies"] or tally.unexpected or not stats.retired)

@@ -422,6 +422,17 @@ def test_after_a_login_of_its_own_it_asks_again(server: Server) -> None:
     pool.disconnect()
 
 
+def test_after_a_login_within_a_pipeline_it_asks_again(server: Server) -> None:
+    server.admin.acl_setuser("w", enabled=True, nopass=True, keys="*", commands=["+@all"])
+    server.configure(rules="w: user=w maxage=100s")
+    pool: Any = connage.ConnectionPool(port=server.port, maxage="1h", max_connections=1)
+    client: Any = redis.Redis(connection_pool=pool)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("AUTH", "w", "any").ping().execute()
+    assert use(pool).connage_life.limit_ms == 100_000
+    pool.disconnect()
+
+
 async def test_after_a_login_of_its_own_asyncio_asks_again(server: Server) -> None:
     server.admin.acl_setuser("w", enabled=True, nopass=True, keys="*", commands=["+@all"])
     server.configure(rules="w: user=w maxage=100s")

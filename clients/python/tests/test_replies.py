@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -139,6 +140,85 @@ async def test_a_reply_that_comes_while_it_asks_again_with_asyncio_is_not_taken_
     await pool.release(connection)
     client: Any = redis.asyncio.Redis(connection_pool=pool)
     assert await client.echo("mine") == b"mine"
+    await pool.disconnect()
+
+
+# A login of its own, with a token that its credential provider has renewed.
+
+
+class Token:
+    def try_get(self, _: str) -> str:
+        return "w"
+
+    def get_value(self) -> str:
+        return "any"
+
+
+renews = pytest.mark.skipif(
+    not hasattr(redis.asyncio.Connection, "re_auth"), reason="this redis-py renews no tokens"
+)
+
+
+@renews
+@pytest.mark.parametrize(
+    "cls", [connage.asyncio.ConnectionPool, connage.asyncio.BlockingConnectionPool]
+)
+async def test_a_connection_of_asyncio_logs_in_again_before_others_can_use_it(
+    server: Server, cls: Any
+) -> None:
+    server.admin.acl_setuser("w", enabled=True, nopass=True, keys="*", commands=["+@all"])
+    pool = cls(port=server.port, max_connections=1)
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    for n in range(10):
+        connection = await take(pool)
+        connection.set_re_auth_token(Token())
+        results: Any = await asyncio.gather(
+            pool.release(connection), in_turn(client, pool), return_exceptions=True
+        )
+        assert results == [None, b"mine"]
+        assert await client.acl_whoami() in ("w", b"w")
+    assert pool.connage_stats().retired == 0
+    await pool.disconnect()
+
+
+async def in_turn(client: Any, pool: Any) -> Any:
+    """What it reads as soon as there is a connection for it."""
+    while True:
+        try:
+            return await client.echo("mine")
+        except redis.ConnectionError as error:
+            if "Too many" not in str(error):
+                raise
+            await asyncio.sleep(0)
+
+
+@renews
+async def test_a_connection_of_asyncio_that_cannot_log_in_again_is_closed(server: Server) -> None:
+    server.admin.acl_setuser("w", enabled=True, passwords=["+other"])
+    pool: Any = connage.asyncio.ConnectionPool(port=server.port, max_connections=1)
+    connection = await take(pool)
+    connection.set_re_auth_token(Token())
+    await pool.release(connection)
+    assert not connection.connage_life.is_open
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    assert await client.echo("mine") == b"mine"
+    await pool.disconnect()
+
+
+async def test_an_idle_connection_of_asyncio_that_logs_in_again_is_not_closed_meanwhile(
+    server: Server,
+) -> None:
+    pool: Any = connage.asyncio.ConnectionPool(port=server.port, protocol=2)
+    first, second = await take(pool), await take(pool)
+    await pool.release(first)
+    await pool.release(second)
+    # As redis-py does with all that are idle.
+    await first.send_command("AUTH", "default", "any")
+    pool.retire_all()
+    pool._next_look = 0.0
+    await pool.release(await take(pool))
+    assert pool.connage_stats().retired == 1, "the other one"
+    assert await first.read_response() in (b"OK", "OK")
     await pool.disconnect()
 
 

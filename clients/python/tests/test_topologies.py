@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import shutil
 import select
+import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -23,6 +24,9 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.sentinel
 from conftest import NAMES
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from servers import SERVERS, Server, eventually, free_port, missing, running, take
 
 import connage
@@ -132,6 +136,90 @@ def test_a_connection_of_a_sentinel_pool_retires(sentinel: int) -> None:
     eventually(life.is_due, "the connection is at its limit")
     assert client.client_id() != first
     client.connection_pool.disconnect()
+
+
+class Interrupt(BaseException):
+    """As gevent's timeouts and a KeyboardInterrupt are: no Exception."""
+
+
+def test_an_interrupt_leaves_no_reply_to_come_on_a_connection_of_a_sentinel_pool(
+    sentinel: int,
+) -> None:
+    def interrupts(*_: Any) -> None:
+        raise Interrupt
+
+    manager = redis.sentinel.Sentinel([("127.0.0.1", sentinel)])
+    cls = connage.SentinelManagedConnection
+    client: Any = manager.master_for("primary", connection_class=cls)
+    client.ping()
+    before = signal.signal(signal.SIGALRM, interrupts)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Interrupt):
+            client.blpop(["nothing"], timeout=3)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert client.echo("mine") == b"mine"
+    client.connection_pool.disconnect()
+
+
+def test_a_connection_that_a_sentinel_no_longer_names_is_not_kept(sentinel: int) -> None:
+    manager = redis.sentinel.Sentinel([("127.0.0.1", sentinel)])
+    cls = connage.SentinelManagedConnection
+    client: Any = manager.master_for("primary", connection_class=cls)
+    first = client.client_id()
+    client.connection_pool.set_retry(Retry(NoBackoff(), 0))
+    sentinels = use(client.connection_pool).connection_pool
+    found = sentinels.get_master_address
+
+    def nobody() -> Any:
+        raise redis.ConnectionError
+
+    def another() -> Any:
+        sentinels.master_address = ("127.0.0.1", free_port())
+        return sentinels.master_address
+
+    sentinels.get_master_address = nobody
+    cls.connage_retire_all()
+    assert client.client_id() == first
+    sentinels.get_master_address = another
+    cls.connage_counters._paused.clear()
+    with pytest.raises(redis.ConnectionError):
+        client.client_id()
+    sentinels.get_master_address = found
+    assert client.client_id() != first
+    client.connection_pool.disconnect()
+
+
+async def test_a_connection_that_a_sentinel_no_longer_names_is_not_kept_by_asyncio(
+    sentinel: int,
+) -> None:
+    manager = redis.asyncio.sentinel.Sentinel([("127.0.0.1", sentinel)])
+    cls = connage.asyncio.SentinelManagedConnection
+    client: Any = manager.master_for("primary", connection_class=cls)
+    first = await client.client_id()
+    pool = client.connection_pool
+    pool.set_retry(AsyncRetry(NoBackoff(), 0))
+    found = pool.get_master_address
+
+    async def nobody() -> Any:
+        raise redis.ConnectionError
+
+    async def another() -> Any:
+        pool.master_address = ("127.0.0.1", free_port())
+        return pool.master_address
+
+    pool.get_master_address = nobody
+    cls.connage_retire_all()
+    assert await client.client_id() == first
+    pool.get_master_address = another
+    cls.connage_counters._paused.clear()
+    with pytest.raises(redis.ConnectionError):
+        await client.client_id()
+    pool.get_master_address = found
+    assert await client.client_id() != first
+    await pool.disconnect()
 
 
 async def test_a_connection_of_an_asyncio_sentinel_pool_retires(sentinel: int) -> None:
@@ -246,6 +334,39 @@ async def test_what_an_asyncio_cluster_could_not_pack_is_not_awaited(cluster: Se
     assert made
     assert [each._replies_to_come for each in made] == [0] * len(made)
     assert await client.get("key") == b"1"
+    await getattr(client, "aclose", client.close)()
+
+
+async def test_what_an_asyncio_cluster_was_kept_from_sending_is_not_awaited(
+    cluster: Server,
+) -> None:
+    client: Any = connage.asyncio.RedisCluster(host="127.0.0.1", port=cluster.port)
+    for step in ("asking", "opening"):
+        assert await client.set("key", 1)
+        # redis-py 5 loses those that fail while they send, and makes others.
+        made = [each for node in client.get_nodes() for each in node._connections]
+        blocked = asyncio.Event()
+
+        async def blocks(*_: Any) -> None:
+            blocked.set()
+            await asyncio.sleep(60)
+
+        for each in made:
+            each.connage_life._ask_at = 0.0 if step == "asking" else float("inf")
+            name = "_ask_again" if step == "asking" else "_has_unread"
+            setattr(each, name, blocks)
+        if step == "opening":
+            client.retire_all()
+        task = asyncio.create_task(client.get("key"))
+        await blocked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for each in made:
+            delattr(each, name)
+            each.connage_life._ask_at = float("inf")
+        assert [each._replies_to_come for each in made] == [0] * len(made)
+        assert await client.get("key") == b"1"
     await getattr(client, "aclose", client.close)()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import redis.client
@@ -16,10 +15,9 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from ._duration import Duration, warn_of_seconds
-from ._keywords import Own
 from ._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
-from ._private import record_closed
 from ._limited import Counterparts, Limited, with_limit
+from ._renewal import Renewal
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -64,7 +62,6 @@ class AgeLimited(Limited):
     """
 
     _pubsub = redis.client.PubSub
-    _transport = ("_sock",)
     _never = Retry(NoBackoff(), 0)
 
     def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
@@ -145,28 +142,21 @@ class AgeLimited(Limited):
         if self._is_forked() or self._has_unread():
             self.connage_retire()
             return
-        life = self.connage_life
-        told, tried_at = life.as_retired(), time.monotonic()
-        old, old_life = self._set_aside(), life.set_aside()
+        renewal = Renewal(self, ("_sock",))
         try:
-            with self._trying_once():
+            with renewal.once(self._never):
                 self._open(super().connect)
         except BaseException as error:
-            self._put_back(old)
-            life.put_back(old_life)
-            if not isinstance(error, Exception):
-                raise
-            if not self._is_to_be_kept(error):
+            if renewal.failed(error):
+                return
+            if isinstance(error, Exception):
                 self.connage_retire()
-                raise
-            life.kept(error, tried_at)
-            return
-        for act in (lambda: old["_sock"].shutdown(socket.SHUT_RDWR), old["_sock"].close):
+            raise
+        old = renewal.old["_sock"]
+        for close in (lambda: old.shutdown(socket.SHUT_RDWR), old.close):
             with contextlib.suppress(OSError):
-                act()
-        record_closed()
-        life.count_retired(told)
-        life.tell(told)
+                close()
+        renewal.done()
 
     def _ask_again(self) -> None:
         """Asks for the limit that holds. What goes wrong closes the connection, and is nobody's
@@ -252,6 +242,8 @@ class AgeLimited(Limited):
         self.send_packed_command([b"".join(both)], check_health=False)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        # Those of a Sentinel would be left open by what is no RedisError, with the reply to come.
+        kwargs.setdefault("disconnect_on_error", True)
         greeting = self._greeting
         if greeting is None:
             return super().read_response(*args, **kwargs)
@@ -268,7 +260,7 @@ class AgeLimited(Limited):
     def _read_answer(self, greeting: Greeting) -> None:
         try:
             # Not decoded: the row has names in it that clients chose.
-            reply = super().read_response(disable_decoding=True)
+            reply = super().read_response(disable_decoding=True, disconnect_on_error=True)
         except ResponseError as error:
             reply = error
         self.connage_life.answered(reply, greeting)
@@ -344,14 +336,6 @@ def connection(
     own: its ``connage_stats()`` tells of all connections that are made of it.
     """
     warn_of_seconds(maxage)
-    own: Own = {
-        "maxage": maxage,
-        "maxage_jitter": jitter,
-        "maxage_margin": margin,
-        "maxage_refresh": refresh,
-        "maxage_tell_server": tell_server,
-        "maxidle": maxidle,
-        "on_retired": on_retired,
-    }
-    limited: type[Connection] = with_limit(age_limited(base), own)
+    own = (maxage, jitter, margin, refresh, tell_server, maxidle, on_retired)
+    limited: type[Connection] = with_limit(age_limited(base), *own)
     return limited

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Callable, ClassVar
 
-from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
-
-from ._keywords import NAMES, Own
+from ._keywords import NAMES
 from ._lifetime import Counters, Greeting, Lifetime, Policy, Stats
 
 # What it mixes in with has few types, and not the same ones in each version of redis-py.
@@ -28,14 +24,6 @@ _WORDS: dict[Any, int] = {
 }
 
 
-LONGEST_TRY_S = 2.0
-"""So long a new connection may take to open while the old one still works."""
-
-# What the server itself says of a login, or of what redis-py asks for on connecting, holds for the
-# old connection as well: it is not kept.
-_REFUSED = (AuthenticationError, AuthorizationError, ResponseError)
-
-
 class Limited(_Base):
     """Settings, counters, and whether a connection is held by somebody."""
 
@@ -43,11 +31,6 @@ class Limited(_Base):
     connage_counters: ClassVar[Counters] = Counters()
 
     _pubsub: ClassVar[type]
-    _transport: ClassVar[tuple[str, ...]]
-    """Attributes of redis-py that hold the socket; ``None`` while it is not connected."""
-    _never: ClassVar[Any]
-    """A :class:`~redis.retry.Retry` without retries."""
-    retry: Any
 
     def __init__(self, *args: Any, maxage_counters: Counters | None = None, **kwargs: Any) -> None:
         own = {name: kwargs.pop(name) for name in NAMES if name in kwargs}
@@ -114,50 +97,18 @@ class Limited(_Base):
     def _first_use_is_due(self) -> bool:
         """At each command: whether it is the first of a use, and its limit was reached since the
         connection was handed out; a busy thread may have waited long for its turn."""
+        # Whoever sends, be it to log in again, uses it: no look at idle ones may close it.
+        self.connage_is_idle = False
         if not self._is_handed_out:
             return False
         self._is_handed_out = False
         return self.connage_life.is_due() and not self._is_held()
-
-    # Opened anew while the old connection still works.
 
     def _is_unguarded(self) -> bool:
         """Whether redis-py's pools don't look for unread replies before they hand it out: those
         of redis-py 8 don't while they expect maintenance notifications."""
         config = getattr(self, "maint_notifications_config", None)
         return bool(config is not None and config.enabled)
-
-    def _set_aside(self) -> dict[str, Any]:
-        """The open connection, with what redis-py sets on connecting; what is left is closed."""
-        names = (*self._transport, "_parser", "host", "port", "handshake_metadata")
-        old = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        for name in self._transport:
-            setattr(self, name, None)
-        return old
-
-    def _put_back(self, old: dict[str, Any]) -> None:
-        for name, value in old.items():
-            setattr(self, name, value)
-        # Nothing lay unread when it was set aside: the parser can begin afresh.
-        self._parser.on_connect(self)
-
-    @contextmanager
-    def _trying_once(self) -> Iterator[None]:
-        retry, timeout = self.retry, getattr(self, "socket_connect_timeout", None)
-        self.retry = self._never
-        self.socket_connect_timeout = min(timeout or LONGEST_TRY_S, LONGEST_TRY_S)
-        try:
-            yield
-        finally:
-            self.retry, self.socket_connect_timeout = retry, timeout
-
-    def _is_to_be_kept(self, why: BaseException) -> bool:
-        """Whether it is to be used on, now that no new connection could be made."""
-        if isinstance(why, _REFUSED):
-            return False
-        # A Sentinel may have told of another server meanwhile.
-        pool = getattr(self, "connection_pool", None)
-        return pool is None or bool(pool.owns_connection(self))
 
     def _is_forked(self) -> bool:
         """Whether the socket is a parent's, which is not to be shut down here."""
@@ -176,14 +127,15 @@ class Limited(_Base):
     def pack_commands(self, commands: Any) -> Any:
         commands = list(commands)
         packed = super().pack_commands(commands)
-        if commands:
-            self._note(commands[-1][0])
+        for command in commands:
+            self._note(command[0])
         return packed
 
 
-def with_limit(parent: Any, own: Own) -> Any:
-    """A class like its parent, with settings and counters of its own."""
-    policy = parent.connage_policy.but(**own)
+def with_limit(parent: Any, *own: Any) -> Any:
+    """A class like its parent, with settings, in the order of :data:`NAMES`, and counters of its
+    own."""
+    policy = parent.connage_policy.but(**dict(zip(NAMES, own)))
     attributes = {"connage_policy": policy, "connage_counters": Counters()}
     return type(parent.__name__, (parent,), attributes)
 

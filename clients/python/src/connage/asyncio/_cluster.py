@@ -8,7 +8,6 @@ import redis.asyncio.cluster
 import redis.asyncio.connection
 
 from .._duration import Duration, warn_of_seconds
-from .._keywords import Own
 from .._lifetime import Retired, Stats
 from .._limited import with_limit
 from ._connection import AgeLimited, Connection, SSLConnection
@@ -56,10 +55,15 @@ class ClusterNodeConnection(AgeLimited):
         if self._use_begins and self._greeting is None:
             self._use_begins = False
             packed = self._replies_to_come, self._in_transaction
-            if self.is_connected and not self._is_held():
-                await self.connage_between_uses()
-            if not self.is_connected:
-                await self.connect()
+            try:
+                if self.is_connected and not self._is_held():
+                    await self.connage_between_uses()
+                if not self.is_connected:
+                    await self.connect()
+            except BaseException:
+                # What is packed is not sent.
+                self._replies_to_come, self._in_transaction = 0, False
+                raise
             self._replies_to_come, self._in_transaction = packed
         await super().send_packed_command(*args, **kwargs)
 
@@ -100,17 +104,10 @@ class RedisCluster(redis.asyncio.cluster.RedisCluster):
         on_retired: Callable[[Retired], object] | None = None,
         **kwargs: Any,
     ) -> None:
-        own: Own = {
-            "maxage": maxage,
-            "maxage_jitter": maxage_jitter,
-            "maxage_margin": maxage_margin,
-            "maxage_refresh": maxage_refresh,
-            "maxage_tell_server": maxage_tell_server,
-            "maxidle": maxidle,
-            "on_retired": on_retired,
-        }
         warn_of_seconds(maxage)
-        limited = {False: with_limit(_Plain, own), True: with_limit(_Tls, own)}
+        times = (maxage, maxage_jitter, maxage_margin, maxage_refresh)
+        own = (*times, maxage_tell_server, maxidle, on_retired)
+        limited = {False: with_limit(_Plain, *own), True: with_limit(_Tls, *own)}
         super().__init__(*args, **kwargs)
         is_tls = (
             self.connection_kwargs["connection_class"] is redis.asyncio.connection.SSLConnection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -15,10 +14,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from .._duration import Duration, warn_of_seconds
-from .._keywords import Own
 from .._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
 from .._limited import Counterparts, Limited, with_limit
-from .._private import record_closed
+from .._renewal import Renewal
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -30,7 +28,6 @@ class AgeLimited(Limited):
     """As :class:`connage.AgeLimited`, with the same keywords, for asyncio."""
 
     _pubsub = redis.asyncio.client.PubSub
-    _transport = ("_reader", "_writer")
     _never = Retry(NoBackoff(), 0)
 
     def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
@@ -92,26 +89,18 @@ class AgeLimited(Limited):
         if self._is_forked() or await self._has_unread():
             await self.connage_retire()
             return
-        life = self.connage_life
-        told, tried_at = life.as_retired(), time.monotonic()
-        old, old_life = self._set_aside(), life.set_aside()
+        renewal = Renewal(self, ("_reader", "_writer"))
         try:
-            with self._trying_once():
+            with renewal.once(self._never):
                 await self._open(super().connect())
         except BaseException as error:
-            self._put_back(old)
-            life.put_back(old_life)
-            if not isinstance(error, Exception):
-                raise
-            if not self._is_to_be_kept(error):
+            if renewal.failed(error):
+                return
+            if isinstance(error, Exception):
                 await self.connage_retire()
-                raise
-            life.kept(error, tried_at)
-            return
-        old["_writer"].close()
-        record_closed()
-        life.count_retired(told)
-        life.tell(told)
+            raise
+        renewal.old["_writer"].close()
+        renewal.done()
 
     async def _ask_again(self) -> None:
         """As in :class:`connage.AgeLimited`."""
@@ -278,14 +267,6 @@ def connection(
 ) -> type[Connection]:
     """As :func:`connage.connection`, for asyncio."""
     warn_of_seconds(maxage)
-    own: Own = {
-        "maxage": maxage,
-        "maxage_jitter": jitter,
-        "maxage_margin": margin,
-        "maxage_refresh": refresh,
-        "maxage_tell_server": tell_server,
-        "maxidle": maxidle,
-        "on_retired": on_retired,
-    }
-    limited: type[Connection] = with_limit(age_limited(base), own)
+    own = (maxage, jitter, margin, refresh, tell_server, maxidle, on_retired)
+    limited: type[Connection] = with_limit(age_limited(base), *own)
     return limited

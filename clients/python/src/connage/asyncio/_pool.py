@@ -39,8 +39,24 @@ class AgeLimitedPool(LimitedPool):
     async def release(self, connection: Any) -> None:
         """Takes a connection back."""
         inner, use = marked_as_in_use(connection)
-        await super().release(connection)
-        mark_as_idle(inner, use)
+        try:
+            await _log_in_again(connection)
+        finally:
+            await super().release(connection)
+            mark_as_idle(inner, use)
+
+
+async def _log_in_again(connection: Any) -> None:
+    """As redis-py does by itself, with a new token, but only when others may use it already, and
+    one of them would get its reply."""
+    try:
+        if hasattr(connection, "re_auth"):
+            await connection.re_auth()
+    except BaseException as error:
+        connection.set_re_auth_token(None)
+        await connection.disconnect(nowait=True)
+        if not isinstance(error, Exception):
+            raise
 
 
 class ConnectionPool(AgeLimitedPool, redis.asyncio.connection.ConnectionPool):
