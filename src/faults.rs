@@ -1,7 +1,8 @@
 //! Faults: switches for tests, absent from a release build. CONNAGE_TEST_FAULT in the server's
 //! environment leaves out one of the precautions, to show what is lost without it.
 
-use connage_engine::reaper::Reaper;
+use connage_engine::client::quiet::Seen;
+use connage_engine::client::Client;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static STRUCK: AtomicBool = AtomicBool::new(false);
@@ -20,29 +21,53 @@ pub fn strike(entry: &str) {
     }
 }
 
-pub fn inject(mut reaper: Reaper) -> Reaper {
-    match std::env::var("CONNAGE_TEST_FAULT").as_deref() {
-        Ok("no-look") => reaper.faults.no_look = true,
-        Ok("no-linger") => reaper.faults.no_linger = true,
-        Ok("panic") => {
-            forget();
-            reaper.faults.panics_once = true;
-        }
-        _ => {}
+/// Panics once in the middle of a round.
+#[allow(clippy::panic)] // What it is for.
+pub fn strike_a_round() {
+    if is_asked("panic") {
+        forget();
+        panic!("injected fault");
     }
-    reaper
+}
+
+/// What a look would see if nothing were ever under way.
+pub fn unlooked(seen: Seen<'_>) -> Seen<'_> {
+    if !is_asked("no-look") {
+        return seen;
+    }
+    Seen {
+        client: Client {
+            multi: None,
+            watch: Some(0),
+            qbuf: 0,
+            argv_mem: 0,
+            obl: 0,
+            oll: 0,
+            ..seen.client
+        },
+        unread: Some(0),
+        ..seen
+    }
+}
+
+/// Sockets are not made ready for the server to close them.
+pub fn leaves_sockets_alone() -> bool {
+    is_asked("no-linger")
+}
+
+fn is_asked(fault: &str) -> bool {
+    std::env::var("CONNAGE_TEST_FAULT").as_deref() == Ok(fault)
 }
 
 pub fn has_no_timer() -> bool {
-    std::env::var("CONNAGE_TEST_FAULT").as_deref() == Ok("no-timer")
+    is_asked("no-timer")
 }
 
 /// The kernel sets the timer a few times, and then no more.
 pub fn refuses_timer() -> bool {
     const SOME: u32 = 4;
     static SET: AtomicU32 = AtomicU32::new(0);
-    let asked = std::env::var("CONNAGE_TEST_FAULT").as_deref() == Ok("timer-refuses");
-    asked && SET.fetch_add(1, Ordering::Relaxed) >= SOME
+    is_asked("timer-refuses") && SET.fetch_add(1, Ordering::Relaxed) >= SOME
 }
 
 /// A reload is to find no fault.

@@ -27,13 +27,16 @@ pub fn all_clients(ctx: Context) -> Option<Reply> {
 
 /// The socket of a connection beside its line.
 pub fn seen(client: Client<'_>) -> Seen<'_> {
-    Seen {
+    let seen = Seen {
         client,
         received: socket_received(&client),
         unread: socket::unread(client.fd),
         unacked: socket::unacked(client.fd),
         awaits_link: awaits_link(&client),
-    }
+    };
+    #[cfg(feature = "test-faults")]
+    let seen = crate::faults::unlooked(seen);
+    seen
 }
 
 /// Whether another server has asked for a link that its flags do not show yet. Anybody can send such a command:

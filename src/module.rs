@@ -149,8 +149,6 @@ fn warn_of_missing_commands(ctx: Context) {
 
 fn install(defaults: &Settings) {
     let reaper = Reaper::new(clock::now(), kernel::random(), defaults.clone());
-    #[cfg(feature = "test-faults")]
-    let reaper = crate::faults::inject(reaper);
     state::install(state::State::new(reaper));
 }
 

@@ -78,7 +78,7 @@ impl Reaper {
         let id = client.id;
         let state = self.registry.state(id)?;
         let watching = self.gauge.is_watching(client, around.jemalloc);
-        let activity = self.activity(seen, watching);
+        let activity = Activity::of(seen, watching);
         // Asked for ahead of its turn.
         if matches!(
             state,
@@ -198,7 +198,7 @@ impl Reaper {
                 Activity::Transaction | Activity::Executing | Activity::Busy if over => Some(How::Forced),
                 _ => None,
             },
-            Some(since) => self.how_off_keys(now, seen, activity, since, over),
+            Some(since) => Self::how_off_keys(now, seen, activity, since, over),
         };
         let only_off_keys = how == Some(How::Blocked) && drain.off_keys.is_none();
         let chosen = how.and_then(|how| {
@@ -210,7 +210,7 @@ impl Reaper {
             } else {
                 *around
             };
-            let manner = self.manner(seen, entry.is_tls(), &around, over)?;
+            let manner = manner(seen, entry.is_tls(), &around, over)?;
             // Quiet, but not closable without loss, and out of grace.
             let lossy = how == How::Quiet && over && manner.may_lose(seen);
             Some((if lossy { How::Forced } else { how }, manner))
@@ -292,14 +292,7 @@ impl Reaper {
 
     /// How one is to be closed that was taken off its keys at `since`, if now: once its answer, as at its
     /// timeout, has left. If it blocks again at once, or has sent what the server has not read, nothing is lost.
-    fn how_off_keys(
-        &self,
-        now: Micros,
-        seen: &Seen,
-        activity: Activity,
-        since: Micros,
-        over: bool,
-    ) -> Option<How> {
+    fn how_off_keys(now: Micros, seen: &Seen, activity: Activity, since: Micros, over: bool) -> Option<How> {
         let read = Seen {
             unread: Some(0),
             ..*seen
@@ -307,7 +300,7 @@ impl Reaper {
         match activity {
             Activity::Quiet => Some(How::Blocked),
             Activity::Blocked if over => Some(How::Blocked),
-            Activity::Busy if over && self.activity(&read, false) == Activity::Quiet => Some(How::Blocked),
+            Activity::Busy if over && Activity::of(&read, false) == Activity::Quiet => Some(How::Blocked),
             _ if over && now >= since.plus(MOMENT_OFF_KEYS) => Some(How::Forced),
             _ => None,
         }
@@ -326,32 +319,6 @@ impl Reaper {
         } else {
             self.park(id, age_due);
         }
-    }
-
-    #[cfg(not(feature = "test-faults"))]
-    fn activity(&self, seen: &Seen, watching: bool) -> Activity {
-        Activity::of(seen, watching)
-    }
-
-    #[cfg(feature = "test-faults")]
-    fn activity(&self, seen: &Seen, watching: bool) -> Activity {
-        if self.faults.no_look {
-            return Activity::Quiet;
-        }
-        Activity::of(seen, watching)
-    }
-
-    #[cfg(not(feature = "test-faults"))]
-    fn manner(&self, seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
-        manner(seen, tls, around, over)
-    }
-
-    #[cfg(feature = "test-faults")]
-    fn manner(&self, seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
-        if self.faults.no_linger {
-            return Some(Manner::ServerAlone);
-        }
-        manner(seen, tls, around, over)
     }
 
     fn note_dry_run(

@@ -49,16 +49,6 @@ use crate::record::tally::Tally;
 use crate::text::time::{Micros, Millis};
 use alloc::collections::{BTreeMap, BTreeSet};
 
-/// Test-only: leaves out one of the two precautions, to show what is lost without it.
-#[cfg(feature = "test-faults")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    pub no_look: bool,
-    pub no_linger: bool,
-    /// The next tick panics.
-    pub panics_once: bool,
-}
-
 /// See the module's own text.
 #[derive(Debug)]
 pub struct Reaper {
@@ -100,8 +90,6 @@ pub struct Reaper {
     pub journal: Journal,
     pub kept: Kept,
     pub tally: Tally,
-    #[cfg(feature = "test-faults")]
-    pub faults: Faults,
 }
 
 impl Reaper {
@@ -133,8 +121,6 @@ impl Reaper {
             kept: Kept::default(),
             tally: Tally::default(),
             settings,
-            #[cfg(feature = "test-faults")]
-            faults: Faults::default(),
         };
         reaper.derive_limits();
         reaper
@@ -282,13 +268,5 @@ impl Reaper {
 
     fn queue(&mut self, id: ClientId, place: Micros) {
         self.registry.plan(id, State::Ready, place);
-    }
-
-    #[cfg(feature = "test-faults")]
-    #[allow(clippy::panic)] // What it is for.
-    fn panic_once(&mut self) {
-        if core::mem::take(&mut self.faults.panics_once) {
-            panic!("injected fault");
-        }
     }
 }

@@ -122,8 +122,6 @@ impl Reaper {
     /// What is to be looked at now.
     pub fn tick(&mut self, now: Micros) -> Plan {
         let mut plan = Plan::default();
-        #[cfg(feature = "test-faults")]
-        self.panic_once();
         if !self.settings.enabled {
             return plan;
         }
