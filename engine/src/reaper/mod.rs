@@ -5,13 +5,13 @@
 //! to do with each. Is given the time and never asks for it; never touches the server.
 //!
 //! Here is what it keeps, who is there, and how settings change; [`plan`] says when and whom to
-//! look at, [`judge`] what to do with whom, [`held`] which limit holds, [`orders`] what commands
+//! look at, [`judge`] what to do with whom, [`causes`] why, [`orders`] what commands
 //! ask for, and [`view`] what it tells.
 
 mod ascending;
 pub mod budget;
+mod causes;
 mod drains;
-mod held;
 mod judge;
 pub mod kept;
 pub mod linger;
@@ -21,15 +21,16 @@ pub mod prefetch;
 mod recheck;
 mod registry;
 mod schedule;
+mod share;
 #[cfg(test)]
 mod tests;
 pub mod unload;
+mod verdict;
 pub mod verify;
 mod view;
 
 use alloc::vec::Vec;
-pub use held::Held;
-use held::Own;
+use causes::OwnLimits;
 pub use judge::Closing;
 pub use orders::Order;
 pub use plan::{Plan, GATE, LONG_ROUND};
@@ -38,16 +39,17 @@ pub use view::{Report, Row};
 use crate::client::watch::WatchGauge;
 use crate::client::{Client, ClientId};
 use crate::policy::settings::{Percent, Settings};
-use crate::reaper::budget::{Pace, Rate};
+use crate::reaper::budget::Pace;
 use crate::reaper::drains::{Drain, Drains};
 use crate::reaper::kept::Kept;
 use crate::reaper::prefetch::Prefetch;
 use crate::reaper::recheck::Recheck;
 use crate::reaper::registry::{Entry, Registry, State};
+use crate::reaper::share::Purses;
 use crate::record::journal::Journal;
 use crate::record::tally::Tally;
 use crate::text::time::{Micros, Millis};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 
 /// See the module's own text.
 #[derive(Debug)]
@@ -66,24 +68,15 @@ pub struct Reaper {
     cursor: ClientId,
     drains: Drains,
     /// Limits that connections asked for themselves.
-    own: BTreeMap<ClientId, Own>,
-    rate: Rate,
-    /// As many again may go by these, and no more: whoever gives itself a limit takes nothing of what the
-    /// operator's are entitled to.
-    own_rate: Rate,
-    /// How many `rate` lets go in the current round.
-    may_close: usize,
-    own_may_close: usize,
-    /// How many have been closed in it.
+    own: OwnLimits,
+    purses: Purses,
+    /// How many have been closed in the current round.
     closings: usize,
     /// Bytes that were read in it of what clients call themselves.
     texts: usize,
     /// Those to whom it is dear to look, for what they call themselves.
     long: BTreeSet<ClientId>,
     prefetch: Prefetch,
-    /// Until this moment `rate` held up whoever was due.
-    rate_held_until: Micros,
-    own_rate_held_until: Micros,
     pace: Pace,
     recheck: Recheck,
     gauge: WatchGauge,
@@ -103,17 +96,12 @@ impl Reaper {
             registry: Registry::default(),
             cursor: ClientId(0),
             drains: Drains::default(),
-            own: BTreeMap::new(),
-            rate: Rate::new(settings.rate),
-            own_rate: Rate::new(settings.rate),
-            may_close: 0,
-            own_may_close: 0,
+            own: OwnLimits::new(),
+            purses: Purses::new(settings.rate),
             closings: 0,
             texts: 0,
             long: BTreeSet::new(),
             prefetch: Prefetch::default(),
-            rate_held_until: Micros(0),
-            own_rate_held_until: Micros(0),
             pace: Pace::default(),
             recheck: Recheck::default(),
             gauge: WatchGauge::default(),
@@ -204,8 +192,7 @@ impl Reaper {
     pub fn reconfigure(&mut self, now: Micros, settings: Settings) {
         let old = core::mem::replace(&mut self.settings, settings);
         if old.rate != self.settings.rate {
-            self.rate.set(self.settings.rate);
-            self.own_rate.set(self.settings.rate);
+            self.purses.set(self.settings.rate);
         }
         if old.log_max_len != self.settings.log_max_len {
             self.journal.set_max_len(self.settings.log_max_len);

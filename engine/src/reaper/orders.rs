@@ -52,7 +52,8 @@ impl Reaper {
         let Some(entry) = self.registry.get(client.id) else {
             return false;
         };
-        self.age_due(entry, &self.held(client)) <= now
+        let dues = self.dues(entry, client, self.limit(client), false, None);
+        dues.policy_at() <= now
     }
 
     /// Closes `ids`, in this order, or drains them towards it. One that drains by command already

@@ -82,11 +82,11 @@ impl Reaper {
         });
         let again = !schedule.queue(Queue::Again).is_empty();
         let again = again.then(|| self.pace.next_spare(now));
-        let rate = self.rate.next(now);
+        let rate = self.purses.rate.next(now);
         let [backlog, again] = [backlog, again].map(|at| at.map(|at| at.max(rate)));
         let long = (!self.long.is_empty()).then(|| self.recheck.next_long().max(self.pace.next_spare(now)));
         let own = schedule.queue(Queue::Own).first().map(|(at, _)| *at);
-        let own = own.map(|at| at.min(self.pace.next_spare(now).max(self.own_rate.next(now))));
+        let own = own.map(|at| at.min(self.pace.next_spare(now).max(self.purses.own.next(now))));
         let recheck = self.is_recheck_wanted().then(|| {
             let (_, at) = self.recheck.next(self.identity_wanted());
             at.max(self.pace.next_spare(now))
@@ -129,8 +129,7 @@ impl Reaper {
         self.queue_the_due(now);
         self.closings = 0;
         self.texts = 0;
-        self.may_close = self.rate.allowance(now) as usize;
-        self.own_may_close = self.own_rate.allowance(now) as usize;
+        self.purses.begin_round(now);
         if self.pace.next_closing(now) <= now {
             self.take_paced_drains(now, &mut plan);
             self.take_backlog(now, &mut plan);
@@ -151,12 +150,11 @@ impl Reaper {
 
     /// INFO's lag leaves out for how long `rate` holds people up, and nothing else.
     fn note_whom_rate_holds(&mut self, now: Micros) {
-        if self.is_backlogged() && self.rate.allowance(now) == 0 {
-            self.rate_held_until = self.rate.next(now);
+        if self.is_backlogged() {
+            self.purses.rate.note_whom_it_holds(now);
         }
-        let own = self.registry.schedule().queue(Queue::Own);
-        if !own.is_empty() && self.own_rate.allowance(now) == 0 {
-            self.own_rate_held_until = self.own_rate.next(now);
+        if !self.registry.schedule().queue(Queue::Own).is_empty() {
+            self.purses.own.note_whom_it_holds(now);
         }
     }
 
@@ -192,7 +190,7 @@ impl Reaper {
                 break;
             };
             let by_settings = if self.own.contains_key(&id) {
-                self.earliest_by_settings(id)
+                self.earliest_by_rate(id)
             } else {
                 at
             };
@@ -243,7 +241,7 @@ impl Reaper {
         if due.is_empty() {
             return;
         }
-        let allowance = self.may_close;
+        let allowance = self.purses.rate.left();
         let batch = self.pace.batch();
         let most = allowance.min(BATCH);
         let first: Vec<(Micros, ClientId)> = due.iter().take(batch).copied().collect();
@@ -279,7 +277,7 @@ impl Reaper {
     /// Those past a limit of their own, as many as their share lets go, and in the time that is left.
     fn take_own(&mut self, now: Micros, plan: &mut Plan) {
         let room = self.pace.batch().saturating_sub(plan.look.len());
-        self.take_from(Queue::Own, room.min(self.own_may_close), now, plan);
+        self.take_from(Queue::Own, room.min(self.purses.own.left()), now, plan);
     }
 
     fn take_from(&mut self, queue: Queue, most: usize, now: Micros, plan: &mut Plan) {
@@ -298,7 +296,7 @@ impl Reaper {
 
     /// Those that were busy: whoever is quiet must not wait for them, so they get what time is left.
     fn take_again(&mut self, now: Micros, plan: &mut Plan) {
-        if self.may_close > 0 {
+        if self.purses.rate.left() > 0 {
             let room = self.pace.batch().saturating_sub(plan.look.len());
             self.take_from(Queue::Again, room, now, plan);
         }

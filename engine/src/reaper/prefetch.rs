@@ -51,13 +51,8 @@ pub struct Prefetch {
 impl Prefetch {
     /// Keeps the line of one that was found quiet by a look that began at `began`; whether it will last.
     pub fn keep(&mut self, began: Micros, seen: &Seen) -> bool {
-        let line = seen.received.filter(|received| {
-            received.last.plus(MARGIN) <= began
-                && seen.unread == Some(0)
-                && seen.client.line.len() <= LONGEST
-                && !is_pushed_to(&seen.client)
-        });
-        let line = line.map(|received| Line {
+        let received = seen.received.filter(|_| lasts(began, seen));
+        let line = received.map(|received| Line {
             text: seen.client.line.into(),
             received: received.bytes,
             until: began.plus(LIFE),
@@ -108,6 +103,15 @@ impl Prefetch {
         let texts: usize = self.lines.values().flatten().map(|line| line.text.len()).sum();
         texts + self.lines.len() * 2 * size_of::<(ClientId, Option<Line>)>()
     }
+}
+
+/// Whether the line of one that was found quiet by a look that began at `began` will tell how things are for a while.
+pub(super) fn lasts(began: Micros, seen: &Seen) -> bool {
+    let is_still = |last: Micros| last.plus(MARGIN) <= began;
+    seen.received.is_some_and(|received| is_still(received.last))
+        && seen.unread == Some(0)
+        && seen.client.line.len() <= LONGEST
+        && !is_pushed_to(&seen.client)
 }
 
 /// Whether the server sends it more than replies.

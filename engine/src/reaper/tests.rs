@@ -9,7 +9,7 @@ use crate::policy::jitter;
 use crate::policy::settings::Name;
 use crate::reaper::budget::{BATCH, BATCH_WHEN_DEAR};
 use crate::record::journal::{How, Reason};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 /// The rest of a connection's line in CLIENT LIST.
@@ -412,7 +412,7 @@ fn who_waits_for_data_is_taken_off_its_keys_at_the_end_of_grace_and_closed_when_
         assert_eq!(world.off_keys, [(id, START + 1_500)], "{then:?}: once");
         assert_eq!(world.gone.first().map(|gone| gone.how), Some(how), "{then:?}");
         if at_most == 0 {
-            let spent = 4 - world.reaper.rate.allowance(us(world.now));
+            let spent = 4 - world.reaper.purses.rate.allowance(us(world.now));
             assert_eq!(spent, 1, "{then:?}: of `rate`");
         }
     }

@@ -1,11 +1,12 @@
 //! View: what LIST, SELF and INFO tell.
 
-use super::held::Own;
+use super::causes::Own;
 use super::Reaper;
 use crate::client::{Client, ClientId};
 use crate::reaper::registry::State;
 use crate::reaper::schedule::Queue;
 use crate::text::time::{Micros, Millis};
+use alloc::borrow::ToOwned;
 use alloc::string::String;
 
 /// What CONNAGE.LIST and CONNAGE.SELF tell of a connection beside the server's own fields.
@@ -46,23 +47,25 @@ impl Reaper {
     /// What is known of `client`; `None` for a connection that is not known.
     pub fn row(&self, now: Micros, client: &Client) -> Option<Row> {
         let (entry, state) = self.registry.get_with_state(client.id)?;
-        let held = self.held(client);
-        let due = self.age_due(entry, &held);
+        let limit = self.limit(client);
+        let dues = self.dues(entry, client, limit, false, None);
+        let due = dues.policy_at();
         let draining = match state {
             State::Draining | State::Closing => true,
             State::Ready | State::Again | State::Own => self.drains.get(client.id).is_some(),
             _ => false,
         };
+        let label = limit.rule.and_then(|index| self.settings.rules.label(index));
         let limited = due < Micros::NEVER;
         Some(Row {
             age: Millis(now.since(entry.birth) / 1_000),
-            limit: if limited { held.limit } else { Millis(0) },
+            limit: if limited { dues.limit() } else { Millis(0) },
             expires_in_ms: if limited {
                 i64::try_from(due.since(now).div_ceil(1_000)).unwrap_or(i64::MAX)
             } else {
                 -1
             },
-            rule: held.rule,
+            rule: label.map(str::to_owned),
             state: match (draining, limited) {
                 (true, _) => "draining",
                 (false, true) => "active",

@@ -37,12 +37,12 @@ impl How {
 }
 
 /// Why a connection was closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason<Rule = String> {
     /// The setting `maxage`.
     Maxage,
     /// The rule of this label.
-    Rule(String),
+    Rule(Rule),
     /// The limit that it asked for itself (CONNAGE.SELF).
     Own,
     /// CONNAGE.KILL.

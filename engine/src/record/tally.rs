@@ -2,7 +2,7 @@
 //!
 //! Only counts what it is told; must not decide anything.
 
-use crate::record::journal::How;
+use crate::record::journal::{How, Reason};
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -105,7 +105,7 @@ impl Tally {
         self.quiet + self.blocked + self.forced
     }
 
-    pub fn count(&mut self, how: How, by_command: bool) {
+    pub fn count(&mut self, how: How, reason: &Reason) {
         match how {
             How::Quiet => self.quiet += 1,
             How::Blocked => self.blocked += 1,
@@ -115,7 +115,7 @@ impl Tally {
                 return;
             }
         }
-        self.by_command += u64::from(by_command);
+        self.by_command += u64::from(*reason == Reason::Command);
     }
 
     pub fn swept(&mut self, us: u64) {
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn evicted_is_the_sum_of_quiet_blocked_and_forced_without_dry_runs() {
         let mut tally = Tally::default();
-        for (how, by_command) in [
-            (How::Quiet, false),
-            (How::Quiet, true),
-            (How::Blocked, true),
-            (How::Forced, false),
-            (How::DryRun, false),
+        for (how, reason) in [
+            (How::Quiet, Reason::Maxage),
+            (How::Quiet, Reason::Command),
+            (How::Blocked, Reason::Command),
+            (How::Forced, Reason::Own),
+            (How::DryRun, Reason::Maxage),
         ] {
-            tally.count(how, by_command);
+            tally.count(how, &reason);
         }
         assert_eq!((tally.evicted(), tally.by_command, tally.would_evict), (4, 2, 1));
     }

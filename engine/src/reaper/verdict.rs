@@ -1,0 +1,359 @@
+//! Verdict: what becomes of a connection that was looked at.
+//!
+//! A pure function of [`Facts`]: it must not keep anything, nor know of other connections than by how many have
+//! gone in this round.
+
+use super::GATE;
+use crate::client::manner::{manner, Manner, Surroundings};
+use crate::client::quiet::{Activity, Seen};
+use crate::client::silence::{Grace, Heard};
+use crate::client::Client;
+use crate::reaper::causes::{Due, Dues};
+use crate::reaper::drains::{backoff, Drain};
+use crate::reaper::registry::State;
+use crate::reaper::share::{Purses, Share};
+use crate::record::journal::{How, Reason};
+use crate::text::time::{Micros, Millis};
+
+/// In bytes.
+const LONG: u64 = 16 * 1_024;
+/// Who was taken off its keys has its answer, and has done what it sent behind, within this time; a client
+/// that does not read may never.
+const MOMENT_OFF_KEYS: Millis = Millis(1_000);
+
+/// All that a verdict goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    pub now: Micros,
+    pub seen: &'a Seen<'a>,
+    pub around: &'a Surroundings,
+    pub activity: Activity,
+    pub tls: bool,
+    pub dry_run: bool,
+    /// It was looked at though nothing was due.
+    pub rechecked: bool,
+    pub dues: Dues,
+    /// How it is waited for; `None` at the first look.
+    pub drain: Option<Drain>,
+    /// How much of its grace, in µs, it had when it was waited for before.
+    pub spent_us: u64,
+    /// The moment that was planned for it.
+    pub planned_at: Micros,
+    /// The earliest that it can have been planned for by what takes of `rate`.
+    pub earliest_by_rate: Micros,
+    pub purses: &'a Purses,
+    /// As many are closed in this round as may be at once.
+    pub is_full: bool,
+    /// Its line would tell how things are at the next look as well.
+    pub line_lasts: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Leave(Rest),
+    /// It would have been evicted, but for the setting `dry-run`.
+    WouldEvict(Due, Rest),
+    /// It is due, and has its turn with all others that are.
+    Queue,
+    /// It could go, and its turn has not come: it keeps its place.
+    KeepPlace {
+        state: State,
+        place: Micros,
+        is_quiet: bool,
+    },
+    LookAgain(Drain, Micros),
+    Close(Sentence),
+}
+
+/// Nothing evicts it before `at`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub at: Micros,
+    /// It is waited for: its turn by a command comes.
+    pub drain: Option<Drain>,
+    /// How much of its grace it has had, in µs: exempt for a moment and back again must not begin grace anew.
+    pub spent_us: Option<u64>,
+}
+
+/// How one is to be closed, or taken off its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub how: How,
+    pub manner: Manner,
+    pub reason: Reason<usize>,
+    pub limit: Millis,
+    pub waited: Millis,
+    pub share: Share,
+    pub lag_us: Option<u64>,
+    /// How it was waited for, should it refuse to be closed so.
+    pub drain: Drain,
+}
+
+pub(super) fn verdict(facts: &Facts) -> Verdict {
+    let now = facts.now;
+    let drain = facts.drain.unwrap_or_default();
+    let (policy_at, command_at) = (facts.dues.policy_at(), facts.dues.command_at());
+    if facts.seen.client.is_closing() {
+        return Verdict::Leave(Rest {
+            at: Micros::NEVER,
+            drain: None,
+            spent_us: None,
+        });
+    }
+    if policy_at.min(command_at) > now {
+        return Verdict::Leave(rest(facts, drain, policy_at));
+    }
+    if facts.rechecked {
+        return Verdict::Queue;
+    }
+    if facts.dry_run && command_at > now {
+        let drain = Drain {
+            age_since: None,
+            ..drain
+        };
+        let rest = rest(facts, drain, Micros::NEVER);
+        return match facts.dues.policy {
+            Some(due) => Verdict::WouldEvict(due, rest),
+            None => Verdict::Leave(rest),
+        };
+    }
+    let mut drain = with_grace_begun(facts, drain);
+    let Some(due) = decisive(&facts.dues, &drain) else {
+        return Verdict::Leave(rest(facts, drain, policy_at));
+    };
+    let by_command = due.reason == Reason::Command;
+    let is_own = !by_command && facts.dues.by_rate > now;
+    let due_at = due.at.max(due.since);
+    let moments = [policy_at, due_at, facts.dues.by_rate, facts.earliest_by_rate];
+    let planned = if is_own { &moments[..] } else { &moments[..2] };
+    if facts.drain.is_none() && !by_command && planned.contains(&facts.planned_at) {
+        drain.quiet_since = Some(due_at);
+    }
+    drain.due_since = drain.due_since.or(Some(due_at.min(now)));
+    let grace = grace(facts, &drain);
+    let silent_at = silent_at(facts, &mut drain, grace);
+    let is_silent = silent_at <= now;
+    drain.quiet_since = match facts.activity {
+        Activity::Quiet if is_silent => drain.quiet_since,
+        Activity::Quiet => drain.quiet_since.map(|since| since.max(silent_at)),
+        _ => None,
+    };
+    let over = now >= grace.end && may_force(facts);
+    let how = how(facts, &drain, is_silent, over);
+    let Some((how, manner)) = how.and_then(|how| how_and_manner(facts, &drain, how, over)) else {
+        return look_again(facts, drain, grace, silent_at);
+    };
+    drain.end = grace.end;
+    let share = if due.share == Share::Paid || drain.off_keys.is_some() {
+        Share::Paid
+    } else if is_own {
+        Share::Own
+    } else {
+        Share::Rate
+    };
+    let purse = facts.purses.of(share);
+    let is_held = purse.is_some_and(|purse| purse.left() == 0);
+    let is_quiet = how == How::Quiet;
+    // Where a look is for many at once, those whose lines will last take turns.
+    if is_held || facts.is_full && is_quiet && facts.line_lasts {
+        let (state, place) = if share == Share::Own {
+            (State::Own, facts.dues.by_rate)
+        } else {
+            (State::Ready, drain.due_since.unwrap_or(now))
+        };
+        return Verdict::KeepPlace {
+            state,
+            place,
+            is_quiet,
+        };
+    }
+    // Whatever it is paid by.
+    let held_by = if is_own {
+        &facts.purses.own
+    } else {
+        &facts.purses.rate
+    };
+    let quiet_since = drain.quiet_since.filter(|_| is_quiet);
+    Verdict::Close(Sentence {
+        how,
+        manner,
+        reason: due.reason,
+        limit: facts.dues.limit(),
+        waited: Millis(now.since(drain.due_since.unwrap_or(now)) / 1_000),
+        share,
+        lag_us: quiet_since.map(|since| now.since(since.max(held_by.held_until()))),
+        drain,
+    })
+}
+
+/// Not due before `policy_at`, or its turn by a command.
+fn rest(facts: &Facts, drain: Drain, policy_at: Micros) -> Rest {
+    let spent_us = drain.age_since.map(|since| facts.now.since(since));
+    let Some(command) = facts.dues.command else {
+        return Rest {
+            at: policy_at,
+            drain: None,
+            spent_us,
+        };
+    };
+    Rest {
+        at: policy_at.min(command.at),
+        drain: Some(Drain {
+            age_since: None,
+            command_since: None,
+            due_since: None,
+            ..drain
+        }),
+        spent_us,
+    }
+}
+
+/// The first look at which it is due begins its grace: of a command, and of all else.
+fn with_grace_begun(facts: &Facts, mut drain: Drain) -> Drain {
+    let now = facts.now;
+    if facts.dues.policy_at() <= now && !facts.dry_run {
+        let begun = Micros(now.0.saturating_sub(facts.spent_us));
+        drain.age_since = drain.age_since.or(Some(begun));
+    } else {
+        drain.age_since = None;
+    }
+    if facts.dues.command_at() <= now {
+        if let Some(command) = drain.command.as_mut().filter(|_| drain.command_since.is_none()) {
+            command.paced &= !command.is_missed(now);
+        }
+        drain.command_since = drain.command_since.or(Some(now));
+    }
+    drain
+}
+
+/// Why it goes: of a command and all else, what began earlier.
+fn decisive(dues: &Dues, drain: &Drain) -> Option<Due> {
+    let by_command = match (drain.command_since, drain.age_since) {
+        (Some(command), Some(age)) => command <= age,
+        (command, _) => command.is_some(),
+    };
+    if !by_command {
+        return dues.policy;
+    }
+    let paced = drain.command.is_some_and(|command| command.paced);
+    dues.command.map(|due| Due {
+        share: if paced { Share::Paid } else { Share::Rate },
+        ..due
+    })
+}
+
+/// That which ends first.
+fn grace(facts: &Facts, drain: &Drain) -> Grace {
+    let runs = |since: Option<Micros>, due: Option<Due>| {
+        let (since, due) = since.zip(due)?;
+        Some((since.plus(due.grace), since))
+    };
+    let by_policy = runs(drain.age_since, facts.dues.policy);
+    let by_command = runs(drain.command_since, facts.dues.command);
+    let first = by_policy.into_iter().chain(by_command).min();
+    let (end, since) = first.unwrap_or((facts.now, facts.now));
+    Grace { since, end }
+}
+
+/// Who was unblocked in this round of the loop executes what it has sent before the next one.
+fn may_force(facts: &Facts) -> bool {
+    !facts.around.paused && !facts.around.nested && !facts.seen.client.is_unblocked()
+}
+
+/// From when on it has been silent for long enough.
+fn silent_at(facts: &Facts, drain: &mut Drain, grace: Grace) -> Micros {
+    let Facts { now, seen, .. } = *facts;
+    let (last, heard) = Heard::last(drain.heard, seen, now, facts.activity == Activity::Quiet);
+    drain.heard = heard;
+    drain.silence_us = if drain.gate.is_some_and(|shut| now < shut.plus(GATE)) {
+        // It could not send anything that counts.
+        0
+    } else {
+        let round_trip_us = seen.received.map_or(0, |received| received.round_trip_us);
+        grace.silence_us(now, round_trip_us, !seen.client.is_unix())
+    };
+    if seen.client.closes_after_reply() {
+        now
+    } else {
+        last.plus_micros(drain.silence_us)
+    }
+}
+
+/// How it could go now; `over`: its grace has ended.
+fn how(facts: &Facts, drain: &Drain, is_silent: bool, over: bool) -> Option<How> {
+    if let Some(since) = drain.off_keys {
+        return how_off_keys(facts, since, over);
+    }
+    match facts.activity {
+        Activity::Quiet if is_silent => Some(How::Quiet),
+        Activity::Blocked if over => Some(How::Blocked),
+        Activity::Transaction | Activity::Executing | Activity::Busy if over => Some(How::Forced),
+        _ => None,
+    }
+}
+
+/// Who was taken off its keys at `since` goes once its answer, as at its timeout, has left. If it blocks again at
+/// once, or has sent what the server has not read, nothing is lost.
+fn how_off_keys(facts: &Facts, since: Micros, over: bool) -> Option<How> {
+    let read = Seen {
+        unread: Some(0),
+        ..*facts.seen
+    };
+    match facts.activity {
+        Activity::Quiet => Some(How::Blocked),
+        Activity::Blocked if over => Some(How::Blocked),
+        Activity::Busy if over && Activity::of(&read, false) == Activity::Quiet => Some(How::Blocked),
+        _ if over && facts.now >= since.plus(MOMENT_OFF_KEYS) => Some(How::Forced),
+        _ => None,
+    }
+}
+
+fn how_and_manner(facts: &Facts, drain: &Drain, how: How, over: bool) -> Option<(How, Manner)> {
+    if how == How::Blocked && drain.off_keys.is_none() {
+        return Some((how, Manner::OnlyOffKeys));
+    }
+    let around = if drain.refused {
+        facts.around.without_lingering()
+    } else {
+        *facts.around
+    };
+    let manner = manner(facts.seen, facts.tls, &around, over)?;
+    // Quiet, but not closable without loss, and out of grace.
+    let lossy = how == How::Quiet && over && manner.may_lose(facts.seen);
+    Some((if lossy { How::Forced } else { how }, manner))
+}
+
+fn look_again(facts: &Facts, drain: Drain, grace: Grace, silent_at: Micros) -> Verdict {
+    let (now, activity, client) = (facts.now, facts.activity, &facts.seen.client);
+    let mut drain = Drain {
+        gates_from: grace.half(),
+        end: grace.end,
+        passes: matches!(activity, Activity::Busy | Activity::Quiet),
+        fd: client.fd,
+        ..drain
+    };
+    let only_silent = activity == Activity::Quiet && silent_at > now;
+    let sends = activity == Activity::Busy || only_silent;
+    drain.gateable = sends && is_gateable(client);
+    let next = if only_silent {
+        silent_at
+    } else {
+        now.plus_micros(backoff(drain.waited_us(now), drain.passes))
+    };
+    let at = if grace.end > now {
+        next.min(grace.end)
+    } else {
+        next
+    };
+    Verdict::LookAgain(drain, at)
+}
+
+/// Whether its input may be held back for a moment: with half of a long command read, or a long reply on
+/// its way, that would only delay it.
+fn is_gateable(client: &Client) -> bool {
+    let halves = client.qbuf.saturating_add(client.argv_mem);
+    !client.is_unix() && client.oll == 0 && halves <= LONG
+}
+
+#[cfg(test)]
+mod tests;
