@@ -37,6 +37,31 @@ pub(super) enum State {
 }
 
 impl State {
+    /// The table of legal moves: what may become `next`.
+    fn may_become(self, next: State) -> bool {
+        let from: &[State] = match next {
+            // Settings, a limit of its own or a command change what is planned at any time; and who refuses to be
+            // closed, or has something under way, is waited for.
+            State::Young | State::Scheduled | State::Draining => return true,
+            State::Ready => &[
+                State::Scheduled,
+                State::Own,
+                State::Parked,
+                State::Draining,
+                State::Looking,
+                State::Rechecking,
+            ],
+            State::Again => &[State::Draining, State::Looking],
+            State::Own => &[State::Scheduled, State::Parked, State::Looking],
+            State::Looking => &[State::Ready, State::Again, State::Own, State::Draining],
+            State::Rechecking => &[State::Parked, State::Draining],
+            // Only who was looked at is left alone or closed.
+            State::Parked => &[State::Looking, State::Rechecking],
+            State::Closing => &[State::Looking],
+        };
+        from.contains(&self)
+    }
+
     /// Where a connection of this state stands whose moment is `at`.
     fn place(self, at: Micros) -> Option<Place> {
         let queue = match self {
@@ -169,14 +194,16 @@ impl Registry {
             return;
         };
         let before = if entry.epoch == epoch {
-            entry.state.place(entry.at)
+            entry.state
         } else {
-            None
+            State::Young
         };
+        debug_assert!(before.may_become(state), "{id}: {before:?} to {state:?}");
+        let place = before.place(entry.at);
         entry.epoch = epoch;
         entry.state = state;
         entry.at = at;
-        self.schedule.move_on(id, before, state.place(at));
+        self.schedule.move_on(id, place, state.place(at));
     }
 
     /// The queues that follow from what is planned.
@@ -269,8 +296,8 @@ mod tests {
     fn states_are_forgotten_all_at_once_and_also_when_the_epoch_wraps() {
         let mut registry = Registry::default();
         registry.insert(ClientId(1), Micros(1), false);
-        registry.plan(ClientId(1), State::Parked, Micros(5));
-        assert_eq!(registry.state(ClientId(1)), Some(State::Parked));
+        registry.plan(ClientId(1), State::Scheduled, Micros(5));
+        assert_eq!(registry.state(ClientId(1)), Some(State::Scheduled));
         for _ in 0..=u16::MAX {
             registry.forget_states();
             assert_eq!(registry.state(ClientId(1)), Some(State::Young));
@@ -283,16 +310,20 @@ mod tests {
         (1..=3).for_each(|id| registry.insert(ClientId(id), Micros(1), false));
         let states = [
             State::Scheduled,
-            State::Parked,
             State::Ready,
-            State::Draining,
             State::Looking,
+            State::Parked,
+            State::Draining,
         ];
-        for step in 0..1_000_u64 {
-            let state = states[step as usize % states.len()];
-            registry.plan(ClientId(1 + step % 3), state, Micros(step * 7 % 11));
+        let mut turns = [0, 0, 0];
+        for step in 0..1_000_usize {
+            let who = step % turns.len();
+            let state = states[turns[who] % states.len()];
+            registry.plan(ClientId(1 + who as u64), state, Micros(step as u64 * 7 % 11));
+            turns[who] += 1;
             if step % 97 == 0 {
                 registry.forget_states();
+                turns = [0, 0, 0];
             }
             registry.check();
             assert!(registry.schedule().count() <= 3);
@@ -301,6 +332,27 @@ mod tests {
             registry.remove(ClientId(id));
         }
         assert_eq!(registry.schedule().count(), 0);
+    }
+
+    #[test]
+    fn only_who_was_looked_at_is_left_alone_or_closed_and_who_is_closing_is_closed_once() {
+        let all = [
+            State::Young,
+            State::Scheduled,
+            State::Ready,
+            State::Again,
+            State::Own,
+            State::Parked,
+            State::Draining,
+            State::Looking,
+            State::Rechecking,
+            State::Closing,
+        ];
+        let from = |next: State| all.into_iter().filter(move |state| state.may_become(next));
+        assert_eq!(from(State::Closing).collect::<Vec<_>>(), [State::Looking]);
+        assert!(from(State::Parked).eq([State::Looking, State::Rechecking]));
+        let from_closing = all.into_iter().filter(|next| State::Closing.may_become(*next));
+        assert!(from_closing.eq([State::Young, State::Scheduled, State::Draining]));
     }
 
     #[test]
