@@ -17,7 +17,7 @@ use connage_engine::client::manner::Surroundings;
 use connage_engine::client::quiet::Seen;
 use connage_engine::client::ClientId;
 use connage_engine::policy::settings::Settings;
-use connage_engine::reaper::Reaper;
+use connage_engine::reaper::{Outcome, Reaper};
 use connage_engine::text::time::{Micros, Millis};
 use criterion::{BenchmarkId, Criterion};
 use std::hint::black_box;
@@ -169,11 +169,11 @@ fn evict(reaper: &mut Reaper, now: Micros, first: u64, lines: &[String]) -> u64 
     };
     let mut gone = 0;
     loop {
-        let plan = reaper.tick(now);
-        if plan.look.is_empty() {
+        let round = reaper.tick(now);
+        if round.look.is_empty() {
             return gone;
         }
-        for id in &plan.look {
+        for id in &round.look {
             let line = &lines[usize::try_from(id.0 - first).unwrap()];
             let client = info_line::parse(line.as_bytes()).expect("a line");
             let seen = Seen {
@@ -188,7 +188,7 @@ fn evict(reaper: &mut Reaper, now: Micros, first: u64, lines: &[String]) -> u64 
             reaper.disconnected(*id);
             gone += 1;
         }
-        reaper.carried_out(now, &plan, 0, 0);
+        reaper.end_round(now, round, Outcome::default());
     }
 }
 

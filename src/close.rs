@@ -1,4 +1,4 @@
-//! Close: carries out a plan. Looks, lets the engine judge, closes, and tells it what came of it.
+//! Close: carries out a round. Looks, lets the engine judge, closes, and tells it what came of it.
 
 use crate::api::{self, client, text, Context};
 use crate::kernel::{clock, socket};
@@ -9,7 +9,7 @@ use connage_engine::client::info_line;
 use connage_engine::client::manner::{Manner, Refusal, Surroundings};
 use connage_engine::client::{Client, ClientId};
 use connage_engine::reaper::prefetch::Line;
-use connage_engine::reaper::{Closing, Plan, Reaper, LONG_ROUND};
+use connage_engine::reaper::{Closing, Outcome, Reaper, Round, LONG_ROUND};
 use connage_engine::record::journal::How;
 use connage_engine::text::time::Micros;
 
@@ -29,20 +29,20 @@ pub enum Depth {
 /// One round of work, if there is any.
 pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     let is_held_up = |id: ClientId| client::info(id.0).is_some_and(|info| info.is_held_up());
-    let Some(mut plan) = state::with(|state| {
+    let Some(mut round) = state::with(|state| {
         #[cfg(feature = "test-faults")]
         crate::faults::strike_a_round();
-        let mut plan = state.reaper.tick(now);
-        state.reaper.let_the_quiet_pass(now, &mut plan, is_held_up);
-        plan
+        let mut round = state.reaper.tick(now);
+        state.reaper.let_the_quiet_pass(now, &mut round, is_held_up);
+        round
     }) else {
         return;
     };
-    if plan.is_empty() {
+    if round.is_empty() {
         return;
     }
     let began = clock::worked_us();
-    let known: Vec<(&Line, Client)> = plan
+    let known: Vec<(&Line, Client)> = round
         .known
         .iter()
         .filter_map(|line| Some((line, info_line::parse(&line.text)?)))
@@ -65,18 +65,23 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     let asking = clock::worked_us();
     state::with(|state| {
         let has_input = |fd| socket::unread(fd).is_some_and(|bytes| bytes > 0);
-        for (id, fd) in state.reaper.put_off_the_busy(now, &mut plan, has_input) {
+        let asked = state.reaper.perhaps_busy(now, &round);
+        let busy: Vec<ClientId> = asked.filter(|(_, fd)| has_input(*fd)).map(|(id, _)| id).collect();
+        for (id, fd) in state.reaper.put_off_the_busy(now, &mut round, &busy) {
             state.gates.shut(now, id, fd);
         }
     });
-    leave_out_the_long(ctx, now, &mut plan);
-    identify(ctx, now, &plan);
+    leave_out_the_long(ctx, now, &mut round);
+    identify(ctx, now, &round);
     let mut asked = clock::worked_us();
-    if !plan.look.is_empty() {
-        let Some(reply) = look::clients(ctx, plan.look.iter().chain(&plan.ahead)) else {
-            let asked_us = clock::worked_us().saturating_sub(asking);
-            let other_us = asking.saturating_sub(began);
-            state::with(|state| state.reaper.look_failed(now, &plan, asked_us, other_us));
+    if !round.look.is_empty() {
+        let Some(reply) = look::clients(ctx, round.look.iter().chain(&round.ahead)) else {
+            let outcome = Outcome {
+                was_refused: true,
+                asked_us: clock::worked_us().saturating_sub(asking),
+                other_us: asking.saturating_sub(began),
+            };
+            state::with(|state| state.reaper.end_round(now, round, outcome));
             return;
         };
         asked = clock::worked_us();
@@ -88,11 +93,13 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         });
     }
     let done = clock::worked_us();
-    state::with(|state| {
-        let asked_us = asked.saturating_sub(asking);
-        let other_us = done.saturating_sub(began).saturating_sub(asked_us);
-        state.reaper.carried_out(now, &plan, asked_us, other_us);
-    });
+    let asked_us = asked.saturating_sub(asking);
+    let outcome = Outcome {
+        was_refused: false,
+        asked_us,
+        other_us: done.saturating_sub(began).saturating_sub(asked_us),
+    };
+    state::with(|state| state.reaper.end_round(now, round, outcome));
 }
 
 /// Whether the server would write a line for each eviction, asked once a second: making them for nothing
@@ -109,8 +116,9 @@ fn is_verbose(ctx: Context, now: Micros) -> bool {
 }
 
 /// One look with many long names in it would stand for as long as it takes to print them all.
-fn leave_out_the_long(ctx: Context, now: Micros, plan: &mut Plan) {
-    let ids: Vec<ClientId> = state::with(|state| state.reaper.to_measure(plan).collect()).unwrap_or_default();
+fn leave_out_the_long(ctx: Context, now: Micros, round: &mut Round) {
+    let ids: Vec<ClientId> =
+        state::with(|state| state.reaper.to_measure(round).collect()).unwrap_or_default();
     let (mut names, mut all) = (Vec::with_capacity(ids.len()), 0_usize);
     for id in ids {
         if all > LONG_ROUND {
@@ -120,11 +128,11 @@ fn leave_out_the_long(ctx: Context, now: Micros, plan: &mut Plan) {
         names.push(name);
         all = all.saturating_add(name);
     }
-    state::with(|state| state.reaper.leave_out_the_long(now, plan, &names));
+    state::with(|state| state.reaper.leave_out_the_long(now, round, &names));
 }
 
-fn identify(ctx: Context, now: Micros, plan: &Plan) {
-    for id in &plan.identify {
+fn identify(ctx: Context, now: Micros, round: &Round) {
+    for id in &round.identify {
         if let Some((user, name)) = look::identity(ctx, *id) {
             let name = name.as_ref().map_or(&[][..], |name| name.bytes());
             let goes_on = state::with(|state| state.reaper.identified(now, *id, user.bytes(), name));

@@ -8,7 +8,7 @@ use connage_engine::client::quiet::{Received, Seen};
 use connage_engine::client::reach::Reach;
 use connage_engine::client::{Client, ClientId};
 use connage_engine::policy::settings::{Name, Settings};
-use connage_engine::reaper::{Closing, Order, Reaper};
+use connage_engine::reaper::{Closing, Order, Outcome, Reaper};
 use connage_engine::text::time::{Micros, Millis};
 
 /// 292,000 years in microseconds: no clock shows more.
@@ -93,7 +93,7 @@ pub fn life(inputs: &mut Inputs) {
 
 /// What the shell does when it wakes.
 fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
-    let plan = reaper.tick(now);
+    let mut round = reaper.tick(now);
     let around = Surroundings {
         jemalloc: inputs.chance(50),
         wall_ms: inputs.number(),
@@ -104,25 +104,27 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
         linger_room: inputs.below(3),
         can_deafen: inputs.chance(50),
     };
-    for id in &plan.identify {
+    let busy: Vec<ClientId> = reaper.perhaps_busy(now, &round).map(|(id, _)| id).collect();
+    reaper.put_off_the_busy(now, &mut round, if inputs.chance(50) { &busy } else { &[] });
+    for id in &round.identify {
         reaper.identified(now, *id, b"default", b"x");
     }
     if inputs.chance(5) {
-        reaper.look_failed(
-            now,
-            &plan,
-            inputs.number().min(1 << 40),
-            inputs.number().min(1 << 40),
-        );
+        let outcome = Outcome {
+            was_refused: true,
+            asked_us: inputs.number().min(1 << 40),
+            other_us: inputs.number().min(1 << 40),
+        };
+        reaper.end_round(now, round, outcome);
         return;
     }
-    for line in &plan.known {
+    for line in &round.known {
         let known = info_line::parse(&line.text).expect("as it was given");
         let seen = seen(inputs, known);
         let closing = reaper.judge_known(now, line, &seen, &around);
         close(inputs, reaper, now, &known, closing);
     }
-    for id in plan.look.iter().chain(&plan.ahead) {
+    for id in round.look.iter().chain(&round.ahead) {
         let text = format!("id={id}");
         let client = Client {
             line: text.as_bytes(),
@@ -132,8 +134,12 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
         close(inputs, reaper, now, &client, closing);
     }
     // Eleven days, in microseconds, for one round of work.
-    let (look, close) = (inputs.number().min(1 << 40), inputs.number().min(1 << 40));
-    reaper.carried_out(now, &plan, look, close);
+    let outcome = Outcome {
+        was_refused: false,
+        asked_us: inputs.number().min(1 << 40),
+        other_us: inputs.number().min(1 << 40),
+    };
+    reaper.end_round(now, round, outcome);
 }
 
 fn seen<'a>(inputs: &mut Inputs, client: Client<'a>) -> Seen<'a> {

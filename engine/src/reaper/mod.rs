@@ -1,10 +1,10 @@
 //! Reaper: what is to happen to connections, and when.
 //!
 //! The shell tells it of every connection that comes and goes, wakes it when it asks to be woken,
-//! looks at those that [`Plan`] names and hands back what it saw; [`Reaper::judge`] then says what
+//! looks at those that a [`Round`] names and hands back what it saw; [`Reaper::judge`] then says what
 //! to do with each. Is given the time and never asks for it; never touches the server.
 //!
-//! Here is what it keeps, who is there, and how settings change; [`plan`] says when and whom to
+//! Here is what it keeps, who is there, and how settings change; [`wake`] says when, [`round`] whom to
 //! look at, [`judge`] what to do with whom, [`causes`] why, [`orders`] what commands
 //! ask for, and [`view`] what it tells.
 
@@ -15,25 +15,32 @@ mod drains;
 mod judge;
 pub mod kept;
 pub mod linger;
+mod long;
 mod orders;
-mod plan;
 pub mod prefetch;
+mod put_off;
 mod recheck;
+mod rechecks;
 mod registry;
+mod round;
 mod schedule;
 mod share;
 #[cfg(test)]
 mod tests;
+mod turns;
 pub mod unload;
 mod verdict;
 pub mod verify;
 mod view;
+mod wake;
 
 use alloc::vec::Vec;
 use causes::OwnLimits;
 pub use judge::Closing;
+pub use long::LONG_ROUND;
 pub use orders::Order;
-pub use plan::{Plan, GATE, LONG_ROUND};
+pub use put_off::GATE;
+pub use round::{Outcome, Round};
 pub use view::{Report, Row};
 
 use crate::client::watch::WatchGauge;

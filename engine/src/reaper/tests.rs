@@ -100,6 +100,14 @@ fn name_of(user: &str) -> String {
     }
 }
 
+/// What a round took to ask.
+fn took(asked_us: u64) -> Outcome {
+    Outcome {
+        asked_us,
+        ..Outcome::default()
+    }
+}
+
 fn us(ms: u64) -> Micros {
     Micros(ms * 1_000)
 }
@@ -169,11 +177,11 @@ impl World {
     fn carry_out(&mut self) {
         let now = us(self.now);
         let before = self.gone.len();
-        let mut plan = self.reaper.tick(now);
+        let mut round = self.reaper.tick(now);
         let mut all = 0;
         let names: Vec<usize> = self
             .reaper
-            .to_measure(&plan)
+            .to_measure(&round)
             .map(|id| self.peers.get(&id.0).map_or(0, |peer| name_of(peer.user).len()))
             .take_while(|bytes| {
                 let before = all;
@@ -181,13 +189,13 @@ impl World {
                 before <= LONG_ROUND
             })
             .collect();
-        self.reaper.let_the_quiet_pass(now, &mut plan, |id| {
+        self.reaper.let_the_quiet_pass(now, &mut round, |id| {
             let peer = self.peers.get(&id.0);
             peer.is_some_and(|peer| matches!(peer.is, Is::Multi | Is::Blocked))
         });
-        self.reaper.leave_out_the_long(now, &mut plan, &names);
+        self.reaper.leave_out_the_long(now, &mut round, &names);
         let mut long = 0;
-        for id in &plan.identify {
+        for id in &round.identify {
             if let Some(peer) = self.peers.get(&id.0) {
                 let user = peer.user;
                 long += usize::from(user == "long");
@@ -200,7 +208,7 @@ impl World {
             }
         }
         let identified = long;
-        for line in &plan.known {
+        for line in &round.known {
             let known = info_line::parse(&line.text).unwrap();
             let Some(peer) = self.peers.get(&known.id.0).cloned() else {
                 continue;
@@ -210,8 +218,8 @@ impl World {
             self.known += usize::from(closing.is_some());
             self.close(known, closing);
         }
-        self.looks += usize::from(!plan.look.is_empty());
-        for id in plan.look.iter().chain(&plan.ahead) {
+        self.looks += usize::from(!round.look.is_empty());
+        for id in round.look.iter().chain(&round.ahead) {
             let Some(peer) = self.peers.get(&id.0).cloned() else {
                 continue;
             };
@@ -229,9 +237,9 @@ impl World {
         }
         self.most_at_once = self.most_at_once.max(self.gone.len() - before);
         self.most_long = self.most_long.max(long - identified);
-        let asked_us = if plan.look.is_empty() { 0 } else { self.look_us };
+        let asked_us = if round.look.is_empty() { 0 } else { self.look_us };
         let asked_us = asked_us + long as u64 * self.long_ms * 1_000;
-        self.reaper.carried_out(now, &plan, asked_us, 0);
+        self.reaper.end_round(now, round, took(asked_us));
     }
 
     /// Its line says what it was when it was asked for, its socket what it is.
@@ -425,8 +433,8 @@ fn who_was_unblocked_in_this_round_of_the_loop_is_not_forced_in_it() {
     let mut judged = |flags: &str| {
         world.now = (world.now + 1).max(START + 1_000);
         let now = us(world.now);
-        let plan = world.reaper.tick(now);
-        assert_eq!(plan.look, [ClientId(id)], "{flags}");
+        let round = world.reaper.tick(now);
+        assert_eq!(round.look, [ClientId(id)], "{flags}");
         let line = format!("id={id} flags={flags} argv-mem=9");
         let seen = Seen {
             client: info_line::parse(line.as_bytes()).unwrap(),
@@ -436,7 +444,7 @@ fn who_was_unblocked_in_this_round_of_the_loop_is_not_forced_in_it() {
             awaits_link: false,
         };
         let closing = world.reaper.judge(now, &seen, &world.around());
-        world.reaper.carried_out(now, &plan, 0, 0);
+        world.reaper.end_round(now, round, took(0));
         closing.map(|closing| closing.how)
     };
     assert_eq!(judged("u"), None);
@@ -462,8 +470,8 @@ fn nobody_who_waits_for_data_is_closed_with_its_keys() {
             let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
             world.now = now.0.div_ceil(1_000);
             let now = us(world.now);
-            let plan = world.reaper.tick(now);
-            if !plan.look.is_empty() {
+            let round = world.reaper.tick(now);
+            if !round.look.is_empty() {
                 let seen = Seen {
                     client,
                     unread: Some(0),
@@ -473,7 +481,7 @@ fn nobody_who_waits_for_data_is_closed_with_its_keys() {
                 };
                 closings.extend(world.reaper.judge(now, &seen, &world.around()));
             }
-            world.reaper.carried_out(now, &plan, 0, 0);
+            world.reaper.end_round(now, round, took(0));
         }
         assert!(closings.iter().all(|closing| closing.off_keys), "{line}");
     }
@@ -522,13 +530,14 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
             let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
             world.now = now.0.div_ceil(1_000);
             let now = us(world.now);
-            let mut plan = world.reaper.tick(now);
-            let gates = world.reaper.put_off_the_busy(now, &mut plan, |_| true);
+            let mut round = world.reaper.tick(now);
+            let busy: Vec<ClientId> = world.reaper.perhaps_busy(now, &round).map(|(id, _)| id).collect();
+            let gates = world.reaper.put_off_the_busy(now, &mut round, &busy);
             shut.extend(gates.iter().map(|gate| (gate.0, world.now - START)));
-            if !plan.look.is_empty() {
+            if !round.look.is_empty() {
                 gone = world.reaper.judge(now, &seen, &Surroundings::default());
             }
-            world.reaper.carried_out(now, &plan, 0, 0);
+            world.reaper.end_round(now, round, took(0));
         }
         assert_eq!(shut.len(), gates, "{line}: {shut:?}");
         assert!(shut.iter().all(|(_, at)| *at >= 2_500), "{line}: {shut:?}");
@@ -575,12 +584,8 @@ fn who_has_just_sent_something_is_given_a_moment_for_more() {
             let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
             world.now = now.0.div_ceil(1_000);
             let now = us(world.now);
-            let mut plan = world.reaper.tick(now);
-            if !world
-                .reaper
-                .put_off_the_busy(now, &mut plan, |_| false)
-                .is_empty()
-            {
+            let mut round = world.reaper.tick(now);
+            if !world.reaper.put_off_the_busy(now, &mut round, &[]).is_empty() {
                 gate = world.now + GATE.0;
             }
             let heard = if world.now < gate {
@@ -597,10 +602,10 @@ fn who_has_just_sent_something_is_given_a_moment_for_more() {
                 received,
                 awaits_link: false,
             };
-            if !plan.look.is_empty() {
+            if !round.look.is_empty() {
                 gone = world.reaper.judge(now, &seen, &world.around());
             }
-            world.reaper.carried_out(now, &plan, 0, 0);
+            world.reaper.end_round(now, round, took(0));
             assert!(world.now < START + 5_000, "{title}");
         }
         assert_eq!(gone.map(|gone| gone.how), Some(How::Quiet), "{title}");
@@ -619,7 +624,7 @@ fn lag_counts_from_the_end_of_the_moment_that_it_was_given() {
             let now = world.reaper.next_wake(us(world.now)).unwrap().max(us(world.now));
             world.now = now.0.div_ceil(1_000);
             let now = us(world.now);
-            let plan = world.reaper.tick(now);
+            let round = world.reaper.tick(now);
             let at = if world.now < START + again { sent } else { again };
             let (line, received) = sending(id, true, at, START + at);
             let seen = Seen {
@@ -629,11 +634,11 @@ fn lag_counts_from_the_end_of_the_moment_that_it_was_given() {
                 received,
                 awaits_link: false,
             };
-            if !plan.look.is_empty() {
+            if !round.look.is_empty() {
                 let closing = world.reaper.judge(now, &seen, &world.around());
                 lags.extend(closing.map(|closing| closing.lag_us.map(|us| us / 1_000)));
             }
-            world.reaper.carried_out(now, &plan, 0, 0);
+            world.reaper.end_round(now, round, took(0));
         }
         assert_eq!(lags, [expected], "{sent} {again}");
     }
@@ -979,9 +984,14 @@ fn a_round_whose_look_failed_is_paid_for_and_everybody_keeps_its_place() {
     let id = world.connect(Is::Quiet, "u");
     world.now = START + 1_005;
     let now = us(world.now);
-    let plan = world.reaper.tick(now);
-    assert_eq!(plan.look, [exempt, id].map(ClientId));
-    world.reaper.look_failed(now, &plan, 0, 1_000_000);
+    let round = world.reaper.tick(now);
+    assert_eq!(round.look, [exempt, id].map(ClientId));
+    let outcome = Outcome {
+        was_refused: true,
+        other_us: 1_000_000,
+        ..Outcome::default()
+    };
+    world.reaper.end_round(now, round, outcome);
     // Twice as long as it took, and then at once: nobody has lost its turn.
     world.pass(1_999);
     assert_eq!(world.ids_gone(), []);
