@@ -1,10 +1,58 @@
-//! Info: the section `connage` of INFO.
+//! Info: the section `connage` of INFO. One table of its fields.
 
 use crate::api::guard;
 use crate::api::reply::{Info, InfoSection};
 use crate::kernel::clock;
 use crate::state;
+use connage_engine::policy::settings::Settings;
+use connage_engine::reaper::Report;
+use connage_engine::record::tally::Tally;
 use connage_engine::text::time::Millis;
+
+/// What fields are taken from.
+struct Figures<'a> {
+    settings: &'a Settings,
+    report: Report,
+    tally: &'a Tally,
+    lingering: usize,
+    linger_room: usize,
+}
+
+/// A field's name, and how it is got.
+type Field = (&'static str, fn(&Figures) -> i64);
+
+/// The fields in their order.
+const FIELDS: &[Field] = &[
+    ("enabled", |f| i64::from(f.settings.enabled)),
+    ("maxage_ms", |f| ms(f.settings.maxage)),
+    ("jitter_percent", |f| i64::from(f.settings.jitter.0)),
+    ("grace_ms", |f| ms(f.settings.grace)),
+    ("rate", |f| i64::from(f.settings.rate)),
+    ("dry_run", |f| i64::from(f.settings.dry_run)),
+    ("tracked_connections", |f| count(f.report.tracked)),
+    ("draining_connections", |f| count(f.report.draining)),
+    ("lingering_connections", |f| count(f.lingering)),
+    ("linger_room", |f| count(f.linger_room)),
+    ("backlog_connections", |f| count(f.report.backlog)),
+    ("oldest_connection_age_ms", |f| ms(f.report.oldest_age)),
+    ("next_expiry_in_ms", |f| f.report.next_expiry_in_ms),
+    ("evicted_connections", |f| signed(f.tally.evicted())),
+    ("evicted_quiet", |f| signed(f.tally.quiet)),
+    ("evicted_blocked", |f| signed(f.tally.blocked)),
+    ("evicted_forced", |f| signed(f.tally.forced)),
+    ("evicted_by_command", |f| signed(f.tally.by_command)),
+    ("would_evict", |f| signed(f.tally.would_evict)),
+    ("wakeups", |f| signed(f.tally.wakeups)),
+    ("sweeps", |f| signed(f.tally.sweeps)),
+    ("sweep_usec", |f| signed(f.tally.sweep_usec)),
+    ("sweep_usec_max", |f| signed(f.tally.sweep_usec_max)),
+    ("lag_usec_p50", |f| signed(f.tally.lag.percentile(50))),
+    ("lag_usec_p99", |f| signed(f.tally.lag.percentile(99))),
+    ("lag_usec_max", |f| signed(f.tally.lag.max())),
+    ("recheck_period_ms", |f| signed(f.report.recheck_period_ms)),
+    ("memory_bytes", |f| count(f.report.memory)),
+    ("healthy", |_| i64::from(guard::is_healthy())),
+];
 
 #[derive(Debug)]
 pub struct Section;
@@ -12,50 +60,31 @@ pub struct Section;
 impl Info for Section {
     fn tell(section: &InfoSection) {
         let now = clock::now();
-        let fields = state::with_any(|state| {
-            let lingering = state.linger.len() as u64;
-            let room = state.linger.left() as u64;
-            let reaper = &mut state.reaper;
-            let report = reaper.report(now);
-            let settings = reaper.settings();
-            let tally = &reaper.tally;
-            let ms = |duration: Millis| signed(duration.0);
-            [
-                ("enabled", i64::from(settings.enabled)),
-                ("maxage_ms", ms(settings.maxage)),
-                ("jitter_percent", i64::from(settings.jitter.0)),
-                ("grace_ms", ms(settings.grace)),
-                ("rate", i64::from(settings.rate)),
-                ("dry_run", i64::from(settings.dry_run)),
-                ("tracked_connections", signed(report.tracked as u64)),
-                ("draining_connections", signed(report.draining as u64)),
-                ("lingering_connections", signed(lingering)),
-                ("linger_room", signed(room)),
-                ("backlog_connections", signed(report.backlog as u64)),
-                ("oldest_connection_age_ms", ms(report.oldest_age)),
-                ("next_expiry_in_ms", report.next_expiry_in_ms),
-                ("evicted_connections", signed(tally.evicted())),
-                ("evicted_quiet", signed(tally.quiet)),
-                ("evicted_blocked", signed(tally.blocked)),
-                ("evicted_forced", signed(tally.forced)),
-                ("evicted_by_command", signed(tally.by_command)),
-                ("would_evict", signed(tally.would_evict)),
-                ("wakeups", signed(tally.wakeups)),
-                ("sweeps", signed(tally.sweeps)),
-                ("sweep_usec", signed(tally.sweep_usec)),
-                ("sweep_usec_max", signed(tally.sweep_usec_max)),
-                ("lag_usec_p50", signed(tally.lag.percentile(50))),
-                ("lag_usec_p99", signed(tally.lag.percentile(99))),
-                ("lag_usec_max", signed(tally.lag.max())),
-                ("recheck_period_ms", signed(report.recheck_period_ms)),
-                ("memory_bytes", signed(report.memory as u64)),
-                ("healthy", i64::from(guard::is_healthy())),
-            ]
+        let values = state::with_any(|state| {
+            let figures = Figures {
+                settings: state.reaper.settings(),
+                report: state.reaper.report(now),
+                tally: &state.reaper.tally,
+                lingering: state.linger.len(),
+                linger_room: state.linger.left(),
+            };
+            FIELDS
+                .iter()
+                .map(|(_, value)| value(&figures))
+                .collect::<Vec<_>>()
         });
-        for (name, value) in fields.into_iter().flatten() {
+        for ((name, _), value) in FIELDS.iter().zip(values.unwrap_or_default()) {
             section.field(name, value);
         }
     }
+}
+
+fn ms(duration: Millis) -> i64 {
+    signed(duration.0)
+}
+
+fn count(value: usize) -> i64 {
+    signed(value as u64)
 }
 
 fn signed(value: u64) -> i64 {

@@ -2,52 +2,32 @@
 //! server's own store, so that there is one way for a setting to change.
 
 use super::describe::{multiple, value};
-use super::{is_permitted, register_family, reply_help, Counterpart, FLAGS};
+use super::{is_permitted, register_family, reply_help, reply_wrong, Counterpart, FLAGS};
 use crate::api::call::call;
 use crate::api::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::api::Context;
 use crate::{config, state};
 use connage_engine::policy::settings::Name;
 use connage_engine::record::tally::Tally;
-use connage_engine::text::glob::Glob;
-use connage_engine::text::word::shown;
+use connage_engine::request::config::{parse_get, parse_set, PREFIX};
+use connage_engine::request::parse_none;
 
 const NAME: &str = "connage.config";
-const PREFIX: &[u8] = b"connage.";
 
 struct Get;
 struct Set;
 struct ResetStat;
 struct Help;
 
-/// Users may write a setting with the module's name in front as well.
-fn bare(word: &[u8]) -> &[u8] {
-    match word.split_at_checked(PREFIX.len()) {
-        Some((head, rest)) if head.eq_ignore_ascii_case(PREFIX) => rest,
-        _ => word,
-    }
-}
-
 impl Command for Get {
     fn run(ctx: Context, args: &[&[u8]]) {
         if !is_permitted(ctx, Counterpart::ConfigGet) {
             return;
         }
-        let patterns: Vec<Glob> = args
-            .get(2..)
-            .unwrap_or_default()
-            .iter()
-            .map(|word| Glob::new(&String::from_utf8_lossy(bare(word)).to_lowercase()))
-            .collect();
-        if patterns.is_empty() {
-            return ctx.reply_wrong_arity();
-        }
-        let is_wanted = |name: &Name| {
-            patterns
-                .iter()
-                .any(|pattern| pattern.matches(name.as_str().as_bytes()))
+        let wanted = match parse_get(args.get(2..).unwrap_or_default()) {
+            Ok(wanted) => wanted,
+            Err(wrong) => return reply_wrong(ctx, &wrong),
         };
-        let wanted: Vec<Name> = Name::ALL.into_iter().filter(is_wanted).collect();
         let settings = state::with_any(|state| state.reaper.settings().clone()).unwrap_or_default();
         ctx.reply_map(wanted.len());
         for name in wanted {
@@ -62,46 +42,41 @@ impl Command for Set {
         if !is_permitted(ctx, Counterpart::ConfigSet) {
             return;
         }
-        let pairs = args.get(2..).unwrap_or_default();
-        if pairs.is_empty() || pairs.len() % 2 != 0 {
-            return ctx.reply_wrong_arity();
+        match parse_set(args.get(2..).unwrap_or_default()) {
+            Ok(settings) => set(ctx, &settings),
+            Err(wrong) => reply_wrong(ctx, &wrong),
         }
-        let mut words: Vec<Vec<u8>> = vec![b"SET".to_vec()];
-        let mut settings = Vec::new();
-        for pair in pairs.chunks(2) {
-            let [name, value] = pair else {
-                continue;
-            };
-            let Some(name) = Name::parse(bare(name)) else {
-                let error = format!("ERR {} is not a setting: give {}", shown(name), Name::list());
-                return ctx.reply_error(&error);
-            };
-            settings.push((name, *value));
-            words.push([PREFIX, name.as_str().as_bytes()].concat());
-            words.push(value.to_vec());
-        }
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        match call(ctx, c"CONFIG", &words) {
-            None => ctx.reply_error("ERR the server would not set it now"),
-            Some(reply) if reply.is_of_no_command() => match config::set(&settings) {
-                Ok(()) => ctx.reply_ok(),
-                Err(error) => ctx.reply_error(&format!("ERR {error}")),
-            },
-            Some(reply) => match reply.error() {
-                Some(error) => ctx.reply_error(&String::from_utf8_lossy(error)),
-                None => {
-                    config::restart_if_stopped();
-                    ctx.reply_ok();
-                }
-            },
-        }
+    }
+}
+
+fn set(ctx: Context, settings: &[(Name, &[u8])]) {
+    let names: Vec<String> = settings
+        .iter()
+        .map(|(name, _)| format!("{PREFIX}{}", name.as_str()))
+        .collect();
+    let pairs = names.iter().zip(settings);
+    let pairs = pairs.flat_map(|(name, (_, value))| [name.as_bytes(), value]);
+    let words: Vec<&[u8]> = [&b"SET"[..]].into_iter().chain(pairs).collect();
+    match call(ctx, c"CONFIG", &words) {
+        None => ctx.reply_error("ERR the server would not set it now"),
+        Some(reply) if reply.is_of_no_command() => match config::set(settings) {
+            Ok(()) => ctx.reply_ok(),
+            Err(error) => ctx.reply_error(&format!("ERR {error}")),
+        },
+        Some(reply) => match reply.error() {
+            Some(error) => ctx.reply_error(&String::from_utf8_lossy(error)),
+            None => {
+                config::restart_if_stopped();
+                ctx.reply_ok();
+            }
+        },
     }
 }
 
 impl Command for ResetStat {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if args.len() != 2 {
-            return ctx.reply_wrong_arity();
+        if let Err(wrong) = parse_none(args.get(2..).unwrap_or_default()) {
+            return reply_wrong(ctx, &wrong);
         }
         if is_permitted(ctx, Counterpart::ConfigResetStat) {
             state::with_any(|state| state.reaper.tally = Tally::default());

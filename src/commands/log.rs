@@ -1,16 +1,45 @@
 //! CONNAGE.LOG: the last evictions, as SLOWLOG.
 
 use super::describe::{optional, value};
-use super::{is_permitted, register_family, reply_help, Counterpart, FLAGS};
+use super::{is_permitted, register_family, reply_help, reply_wrong, Counterpart, FLAGS};
 use crate::api::command::{register_sub, Arg, Command, Kind, Spec};
 use crate::api::Context;
 use crate::state;
 use connage_engine::record::journal::Entry;
-use connage_engine::text::word::{shown, whole};
+use connage_engine::request::log::parse_get;
+use connage_engine::request::parse_none;
+use std::borrow::Cow;
 
 const NAME: &str = "connage.log";
-/// As SLOWLOG GET.
-const DEFAULT_COUNT: u64 = 10;
+
+/// How a field of an entry is got.
+enum Field {
+    Number(fn(&Entry) -> u64),
+    Text(fn(&Entry) -> Cow<[u8]>),
+}
+
+/// The fields of an entry, in their order.
+const FIELDS: [(&str, Field); 13] = [
+    ("seq", Field::Number(|entry| entry.seq)),
+    ("time-ms", Field::Number(|entry| entry.time_ms)),
+    ("id", Field::Number(|entry| entry.id.0)),
+    ("addr", Field::Text(|entry| (&entry.addr).into())),
+    ("laddr", Field::Text(|entry| (&entry.laddr).into())),
+    ("user", Field::Text(|entry| (&entry.user).into())),
+    ("name", Field::Text(|entry| (&entry.name).into())),
+    (
+        "type",
+        Field::Text(|entry| entry.client_type.name().as_bytes().into()),
+    ),
+    ("age-ms", Field::Number(|entry| entry.age.0)),
+    ("limit-ms", Field::Number(|entry| entry.limit.0)),
+    (
+        "reason",
+        Field::Text(|entry| entry.reason.to_string().into_bytes().into()),
+    ),
+    ("how", Field::Text(|entry| entry.how.name().as_bytes().into())),
+    ("waited-ms", Field::Number(|entry| entry.waited.0)),
+];
 
 struct Get;
 struct Len;
@@ -22,20 +51,9 @@ impl Command for Get {
         if !is_permitted(ctx, Counterpart::ClientList) {
             return;
         }
-        let count = match args.get(2..).unwrap_or_default() {
-            [] => Ok(Some(DEFAULT_COUNT)),
-            [b"-1"] => Ok(None),
-            [word] => whole(word).map(Some).ok_or_else(|| {
-                format!(
-                    "ERR {} is not a count: give a whole number, or -1 for all",
-                    shown(word)
-                )
-            }),
-            _ => return ctx.reply_wrong_arity(),
-        };
-        match count {
-            Ok(count) => reply_entries(ctx, count.unwrap_or(u64::MAX)),
-            Err(error) => ctx.reply_error(&error),
+        match parse_get(args.get(2..).unwrap_or_default()) {
+            Ok(count) => reply_entries(ctx, count),
+            Err(wrong) => reply_wrong(ctx, &wrong),
         }
     }
 }
@@ -50,34 +68,20 @@ fn reply_entries(ctx: Context, count: u64) {
 }
 
 fn reply_entry(ctx: Context, entry: &Entry) {
-    ctx.reply_map(13);
-    let number = |name: &str, value: u64| {
+    ctx.reply_map(FIELDS.len());
+    for (name, field) in FIELDS {
         ctx.reply_bulk(name.as_bytes());
-        ctx.reply_count(value);
-    };
-    let text = |name: &str, value: &[u8]| {
-        ctx.reply_bulk(name.as_bytes());
-        ctx.reply_bulk(value);
-    };
-    number("seq", entry.seq);
-    number("time-ms", entry.time_ms);
-    number("id", entry.id.0);
-    text("addr", &entry.addr);
-    text("laddr", &entry.laddr);
-    text("user", &entry.user);
-    text("name", &entry.name);
-    text("type", entry.client_type.name().as_bytes());
-    number("age-ms", entry.age.0);
-    number("limit-ms", entry.limit.0);
-    text("reason", entry.reason.to_string().as_bytes());
-    text("how", entry.how.name().as_bytes());
-    number("waited-ms", entry.waited.0);
+        match field {
+            Field::Number(value) => ctx.reply_count(value(entry)),
+            Field::Text(text) => ctx.reply_bulk(&text(entry)),
+        }
+    }
 }
 
 impl Command for Len {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if args.len() != 2 {
-            return ctx.reply_wrong_arity();
+        if let Err(wrong) = parse_none(args.get(2..).unwrap_or_default()) {
+            return reply_wrong(ctx, &wrong);
         }
         if is_permitted(ctx, Counterpart::ClientList) {
             let len = state::with_any(|state| state.reaper.journal.len()).unwrap_or(0);
@@ -88,8 +92,8 @@ impl Command for Len {
 
 impl Command for Reset {
     fn run(ctx: Context, args: &[&[u8]]) {
-        if args.len() != 2 {
-            return ctx.reply_wrong_arity();
+        if let Err(wrong) = parse_none(args.get(2..).unwrap_or_default()) {
+            return reply_wrong(ctx, &wrong);
         }
         if is_permitted(ctx, Counterpart::ConfigResetStat) {
             state::with_any(|state| state.reaper.journal.reset());

@@ -5,12 +5,14 @@ pub mod describe;
 pub mod kill;
 pub mod list;
 pub mod log;
+pub mod rows;
 pub mod select;
 pub mod self_;
 
 use crate::api::command::{self, try_as_caller, Command, Rights};
 use crate::api::text::user_of;
 use crate::api::{self, Context};
+use connage_engine::request::Wrong;
 
 /// As CLIENT's: not from scripts, but while loading and while stale.
 const FLAGS: &str = "admin deny-script allow-loading allow-stale";
@@ -87,6 +89,14 @@ fn is_permitted(ctx: Context, counterpart: Counterpart) -> bool {
 /// What is answered where the engine may be broken.
 fn unhealthy() -> String {
     "ERR connage has stopped after an internal fault: see the server's log; CONNAGE.CONFIG SET of any setting starts it again".to_owned()
+}
+
+/// Replies what is wrong with the words of a command.
+fn reply_wrong(ctx: Context, wrong: &Wrong) {
+    match wrong {
+        Wrong::Arity => ctx.reply_wrong_arity(),
+        Wrong::Refused(refusal) => ctx.reply_error(&format!("ERR {refusal}")),
+    }
 }
 
 /// Replies as HELP of the server's own commands.

@@ -5,7 +5,7 @@
 //! kept, and looked at anew now and then.
 
 use super::describe::option;
-use super::list::Table;
+use super::rows::Rows;
 use super::{select, unhealthy};
 use crate::api::client::info;
 use crate::api::command::{Command, Kind, Spec};
@@ -15,8 +15,8 @@ use crate::{events, look, state};
 use connage_engine::client::info_line;
 use connage_engine::client::{Client, ClientId};
 use connage_engine::reaper::kept::{flags, Line};
-use connage_engine::text::time::{Micros, Millis};
-use connage_engine::text::word::shown;
+use connage_engine::request::parse_self;
+use connage_engine::text::time::Micros;
 
 #[derive(Debug)]
 pub struct SelfCommand;
@@ -32,7 +32,7 @@ impl Command for SelfCommand {
 fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     const NOBODY: &str =
         "ERR there is no client's connection to tell of: a module or the server itself has called this";
-    let limit = parse(words)?;
+    let limit = parse_self(words).map_err(|refusal| format!("ERR {refusal}"))?;
     let id = ClientId(api::caller(ctx));
     let now = clock::now();
     let is_known = || state::with(|state| state.reaper.is_tracked(id)).ok_or_else(unhealthy);
@@ -70,7 +70,7 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
             lib_name: &line.lib_name,
             ..is_now
         };
-        Some(Table::of(&client, state.reaper.row(now, &client)?))
+        Some(Rows::of(&client, &state.reaper.row(now, &client)?))
     });
     row.ok_or_else(unhealthy)?.ok_or(NOBODY)?.reply(ctx);
     Ok(())
@@ -91,23 +91,6 @@ fn look_if_due(ctx: Context, now: Micros, id: ClientId, name: &[u8]) {
     if let Some(client) = line {
         select::age_of(now, &client);
         state::with(|state| state.reaper.kept.keep(&client));
-    }
-}
-
-fn parse(words: &[&[u8]]) -> Result<Option<Millis>, String> {
-    match words {
-        [] => Ok(None),
-        [word, value] if word.eq_ignore_ascii_case(b"MAXAGE") => Millis::parse(value)
-            .map(Some)
-            .map_err(|error| format!("ERR MAXAGE: {error}")),
-        [word] if word.eq_ignore_ascii_case(b"MAXAGE") => {
-            Err("ERR MAXAGE needs a value: a duration, or 0 to take it back".to_owned())
-        }
-        [word, _, extra, ..] if word.eq_ignore_ascii_case(b"MAXAGE") => Err(format!(
-            "ERR {} is too much: MAXAGE and its value are all that is accepted",
-            shown(extra)
-        )),
-        [word, ..] => Err(format!("ERR {} is not accepted: only MAXAGE is", shown(word))),
     }
 }
 

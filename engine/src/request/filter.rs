@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::client::{Client, ClientId, ClientType};
 use crate::request::condition::{Condition, Key, Value};
 
+pub(super) use crate::request::condition::duration;
 pub use crate::request::condition::{Described, Takes};
 use crate::text::args::Args;
 use crate::text::time::Millis;
