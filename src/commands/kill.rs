@@ -1,7 +1,7 @@
 //! CONNAGE.KILL: closes connections, or drains them towards it.
 
 use super::describe::{filters, option, optional, token, value};
-use super::select::{self, Among};
+use super::select::{self, Candidates};
 use super::{is_permitted, unhealthy, Counterpart, FLAGS};
 use crate::api::command::{Command, Kind, Spec};
 use crate::api::{self, Context};
@@ -61,10 +61,10 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<usize, String> {
 fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
     let now = clock::now();
     let filter = &kill.filter;
-    let among = if filter.is_empty() {
-        Among::These(state::with(|state| state.reaper.perhaps_expired(now)).unwrap_or_default())
+    let candidates = if filter.is_empty() {
+        Candidates::These(state::with(|state| state.reaper.perhaps_expired(now)).unwrap_or_default())
     } else {
-        Among::of(ctx, filter, now)
+        Candidates::of(ctx, filter, now)
     };
     let caller = ClientId(api::caller(ctx));
     let picks = |client: &Client, age: Millis| {
@@ -82,7 +82,7 @@ fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
         filter.matches(client, age) && (filter.allows(client) || is_refused)
     };
     let mut ids = Vec::new();
-    select::each(ctx, among, kill.limit, true, picks, |client| {
+    select::each(ctx, candidates, kill.limit, true, picks, |client| {
         select::refuse_master(filter, client)?;
         ids.push(client.id);
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::describe::{filters, option};
 use super::rows::Rows;
-use super::select::{self, Among};
+use super::select::{self, Candidates};
 use super::{is_permitted, Counterpart, FLAGS};
 use crate::api::command::{Command, Kind, Spec};
 use crate::api::Context;
@@ -30,14 +30,14 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let filter = &request.filter;
     select::refuse_unknown_users(filter)?;
     let now = clock::now();
-    let among = match (filter.is_empty(), request.limit) {
-        (true, Some(limit)) => Among::These(oldest(limit)),
-        _ => Among::of(ctx, filter, now),
+    let candidates = match (filter.is_empty(), request.limit) {
+        (true, Some(limit)) => Candidates::These(oldest(limit)),
+        _ => Candidates::of(ctx, filter, now),
     };
     let mut rows = Rows::default();
     select::each(
         ctx,
-        among,
+        candidates,
         request.limit,
         filter.maxage().is_some(),
         |client, age| filter.matches(client, age),

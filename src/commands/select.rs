@@ -16,23 +16,23 @@ use connage_engine::text::word::shown;
 const CHUNK: usize = 1_024;
 
 /// Where to look for what the filter picks.
-pub enum Among {
-    Everyone,
+pub enum Candidates {
+    All,
     These(Vec<ClientId>),
 }
 
-impl Among {
+impl Candidates {
     /// Candidates by what the filter says of id and age.
-    pub fn of(ctx: Context, filter: &Filter, now: Micros) -> Among {
+    pub fn of(ctx: Context, filter: &Filter, now: Micros) -> Candidates {
         if let Some(ids) = filter.ids() {
-            return Among::These(ids.iter().copied().filter(|id| is_there(ctx, *id)).collect());
+            return Candidates::These(ids.iter().copied().filter(|id| is_there(ctx, *id)).collect());
         }
         match filter.maxage() {
             Some(age) if !filter.needs_client() => {
                 let older = state::with(|state| state.reaper.older_than(now, age).collect());
-                Among::These(older.unwrap_or_default())
+                Candidates::These(older.unwrap_or_default())
             }
-            _ => Among::Everyone,
+            _ => Candidates::All,
         }
     }
 }
@@ -53,7 +53,7 @@ fn is_there(ctx: Context, id: ClientId) -> bool {
 /// `take` has refused, or the server would not list its clients.
 pub fn each(
     ctx: Context,
-    among: Among,
+    candidates: Candidates,
     limit: Option<u64>,
     with_age: bool,
     picks: impl Fn(&Client, Millis) -> bool,
@@ -87,12 +87,12 @@ pub fn each(
         Ok(true)
     };
     let unlisted = || "ERR the server would not list its clients now".to_owned();
-    match among {
-        Among::Everyone => {
+    match candidates {
+        Candidates::All => {
             let reply = look::all_clients(ctx).ok_or_else(unlisted)?;
             visit(reply.text().unwrap_or_default())?;
         }
-        Among::These(ids) => {
+        Candidates::These(ids) => {
             // As few as may do; more each time they do not, since a look may cost the same for one and for many.
             let mut chunk = usize::try_from(limit.unwrap_or(u64::MAX))
                 .unwrap_or(CHUNK)

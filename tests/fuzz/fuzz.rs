@@ -15,6 +15,7 @@
 )]
 
 mod inputs;
+mod lines;
 mod parsers;
 mod reaper;
 
@@ -37,7 +38,7 @@ const TARGETS: [Target; 8] = [
     ("settings", 15, parsers::setting),
     ("loadmodule's words", 10, parsers::module_args),
     ("rules", 15, parsers::rules),
-    ("KILL and LIST", 10, parsers::requests),
+    ("commands", 10, parsers::requests),
     ("globs and addresses", 8, parsers::matches),
     ("the reaper at its limits", 2, reaper::life),
 ];

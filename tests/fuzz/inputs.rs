@@ -1,57 +1,25 @@
 //! Inputs: words, numbers and bytes drawn from a seed. It leans towards what parsers trip
-//! over: limits of integers, words that are almost right, and bytes that are no text.
+//! over: limits of integers, words that are almost right, and bytes that are no text. What words parsers know
+//! it has from the engine's tables.
 
-/// What the parsers know, and what only looks like it.
-const WORDS: &[&str] = &[
-    "enabled",
-    "maxage",
-    "jitter",
-    "grace",
-    "rate",
-    "types",
-    "rules",
-    "dry-run",
-    "log-max-len",
+use connage_engine::client::ClientType;
+use connage_engine::policy::rule::Rule;
+use connage_engine::policy::settings::Name;
+use connage_engine::request::filter::Filter;
+use std::sync::OnceLock;
+
+/// What the parsers know but for what the engine's tables name, and what only looks like it.
+const OTHERS: &[&str] = &[
     "yes",
     "no",
-    "normal",
-    "pubsub",
     "both",
-    "replica",
-    "master",
-    "slot-import",
-    "slot-export",
-    "user",
-    "name",
-    "lib",
-    "addr",
-    "laddr",
-    "type",
     "unix",
-    "ID",
-    "TYPE",
-    "USER",
-    "ADDR",
-    "LADDR",
-    "IP",
-    "NAME",
-    "IDLE",
-    "FLAGS",
-    "LIB-NAME",
-    "LIB-VER",
-    "DB",
-    "CAPA",
-    "NOT-ID",
-    "NOT-USER",
-    "NOT-ADDR",
-    "NOT-FLAGS",
     "SKIPME",
     "GRACE",
     "OVER",
     "LIMIT",
     "DRYRUN",
     "CANCEL",
-    "MAXAGE",
     "default",
     "10.1.0.0/16",
     "127.0.0.1:6379",
@@ -87,7 +55,44 @@ const WORDS: &[&str] = &[
     "lib=jedis*",
     "5m",
     "1d",
+    "GET",
+    "SET",
+    "LEN",
+    "RESET",
+    "RESETSTAT",
+    "HELP",
+    "127.0.0.1:1",
+    "10.0.0.1",
+    "a: user=b maxage=1h",
+    "a: user=b maxage=1h; b: name=c grace=2s",
+    "a: foo=1",
+    "a: addr=1.2.3.4/33",
+    "a: type=master",
+    "m*",
+    "%s%n%n",
+    "\r\n",
+    "\0",
+    "é",
+    "1h",
+    "100000000",
+    "5w",
+    "90",
+    "91",
 ];
+
+/// All words that the parsers know, and those others.
+fn words() -> &'static [String] {
+    static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+    WORDS.get_or_init(|| {
+        let settings = Name::ALL.map(Name::as_str);
+        let filters = Filter::described().map(|filter| filter.token);
+        let types = ClientType::NAMES.map(|(name, ..)| name);
+        let own = settings.map(|name| format!("connage.{name}"));
+        let known = settings.into_iter().chain(Rule::KEYS).chain(filters).chain(types);
+        let known = known.chain(OTHERS.iter().copied()).map(str::to_string);
+        known.chain(own).collect()
+    })
+}
 
 const NUMBERS: &[&str] = &[
     "0",
@@ -191,7 +196,7 @@ impl Inputs {
             0 => self.bytes(12),
             1 | 2 => self.duration(),
             3 => self.of(NUMBERS).as_bytes().to_vec(),
-            _ => self.of(WORDS).as_bytes().to_vec(),
+            _ => words()[self.below(words().len())].clone().into_bytes(),
         };
         if self.chance(10) && !word.is_empty() {
             let at = self.below(word.len());
@@ -221,9 +226,7 @@ impl Inputs {
             }
             for _ in 0..self.below(5) {
                 text.push(b' ');
-                let key = self.of(&[
-                    "user", "name", "lib", "addr", "laddr", "type", "maxage", "jitter", "grace",
-                ]);
+                let key = self.of(&Rule::KEYS);
                 text.extend_from_slice(key.as_bytes());
                 text.push(b'=');
                 text.extend(match key {
@@ -252,69 +255,5 @@ impl Inputs {
                 format!("{}/{}", ip.join("."), self.below(40)).into()
             }
         }
-    }
-
-    /// Lines as CLIENT LIST has them, some of them damaged.
-    pub fn client_list(&mut self) -> Vec<u8> {
-        const KEYS: &[&str] = &[
-            "id",
-            "addr",
-            "laddr",
-            "fd",
-            "name",
-            "age",
-            "idle",
-            "flags",
-            "capa",
-            "db",
-            "sub",
-            "psub",
-            "ssub",
-            "multi",
-            "watch",
-            "qbuf",
-            "qbuf-free",
-            "argv-mem",
-            "multi-mem",
-            "rbs",
-            "rbp",
-            "obl",
-            "oll",
-            "omem",
-            "tot-mem",
-            "events",
-            "cmd",
-            "user",
-            "redir",
-            "resp",
-            "lib-name",
-            "lib-ver",
-            "io-thread",
-            "new",
-        ];
-        if self.chance(10) {
-            return self.bytes(200);
-        }
-        let mut text = Vec::new();
-        for _ in 0..1 + self.below(3) {
-            for key in KEYS {
-                if self.chance(15) {
-                    continue;
-                }
-                text.extend_from_slice(if self.chance(3) { self.of(KEYS) } else { key }.as_bytes());
-                text.push(if self.chance(2) { b' ' } else { b'=' });
-                text.extend(if self.chance(50) {
-                    self.number().to_string().into_bytes()
-                } else {
-                    self.word()
-                });
-                text.push(if self.chance(2) { b'\n' } else { b' ' });
-            }
-            text.push(b'\n');
-        }
-        if self.chance(20) {
-            text.truncate(self.below(text.len() + 1));
-        }
-        text
     }
 }

@@ -2,10 +2,11 @@
 //! back, and what is refused changes nothing.
 
 use crate::inputs::Inputs;
+use crate::lines;
 use connage_engine::client::info_line;
 use connage_engine::policy::rules::Rules;
 use connage_engine::policy::settings::{parse_module_args, Name, Settings};
-use connage_engine::request::{KillRequest, ListRequest};
+use connage_engine::request::{self, KillRequest, ListRequest, Wrong};
 use connage_engine::text::address::{self, AddrMatch};
 use connage_engine::text::glob::Glob;
 use connage_engine::text::time::Millis;
@@ -20,7 +21,7 @@ fn one_line(error: &impl Display) {
 }
 
 pub fn client_list(inputs: &mut Inputs) {
-    let text = inputs.client_list();
+    let text = lines::client_list(inputs);
     let rules = Rules::parse(b"a: user=d* addr=10.0.0.0/8 lib=*e* type=normal maxage=1m").expect("a rule");
     for client in info_line::lines(&text) {
         assert!(client.id.0 > 0);
@@ -103,7 +104,7 @@ pub fn rules(inputs: &mut Inputs) {
             let printed = rules.to_string();
             let again = Rules::parse(printed.as_bytes()).expect("what it prints itself");
             assert_eq!(again, rules, "{printed}");
-            let line = inputs.client_list();
+            let line = lines::client_list(inputs);
             info_line::lines(&line).for_each(|client| {
                 assert_eq!(rules.match_from(0, &client), again.match_from(0, &client));
             });
@@ -117,7 +118,7 @@ pub fn requests(inputs: &mut Inputs) {
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     match KillRequest::parse(&words) {
         Ok(KillRequest::Close(kill)) => {
-            let text = inputs.client_list();
+            let text = lines::client_list(inputs);
             for client in info_line::lines(&text) {
                 let _ = kill.filter.matches(&client, Millis(inputs.number()));
                 // The link to the master, by no words whatever.
@@ -129,6 +130,17 @@ pub fn requests(inputs: &mut Inputs) {
     }
     if let Err(error) = ListRequest::parse(&words) {
         one_line(&error);
+    }
+    if let Err(error) = request::parse_self(&words) {
+        one_line(&error);
+    }
+    let of_log = request::log::parse_get(&words).err();
+    let of_get = request::config::parse_get(&words).err();
+    let of_set = request::config::parse_set(&words).err();
+    for wrong in [of_log, of_get, of_set].into_iter().flatten() {
+        if let Wrong::Refused(refusal) = wrong {
+            one_line(&refusal);
+        }
     }
 }
 

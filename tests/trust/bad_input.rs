@@ -1,6 +1,7 @@
 //! Commands that make no sense, against a live server: it stays up, answers each, and a
 //! command that is refused changes no setting.
 
+use crate::inputs::Inputs;
 use crate::on_servers;
 use crate::support::conn::{Conn, Gone};
 use crate::support::resp::{encode, Value};
@@ -28,131 +29,26 @@ const COMMANDS: [&[&str]; 12] = [
     &["CONFIG", "SET"],
 ];
 
-const WORDS: &[&str] = &[
-    "maxage",
-    "jitter",
-    "grace",
-    "rate",
-    "types",
-    "rules",
-    "dry-run",
-    "log-max-len",
-    "enabled",
-    "connage.maxage",
-    "connage.jitter",
-    "connage.rules",
-    "connage.types",
-    "yes",
-    "no",
-    "normal",
-    "pubsub",
-    "replica",
-    "master",
-    "ID",
-    "TYPE",
-    "USER",
-    "ADDR",
-    "LADDR",
-    "IP",
-    "NAME",
-    "IDLE",
-    "FLAGS",
-    "LIB-NAME",
-    "LIB-VER",
-    "DB",
-    "CAPA",
-    "NOT-ID",
-    "NOT-TYPE",
-    "NOT-USER",
-    "NOT-ADDR",
-    "NOT-IP",
-    "SKIPME",
-    "GRACE",
-    "OVER",
-    "LIMIT",
-    "DRYRUN",
-    "CANCEL",
-    "MAXAGE",
-    "GET",
-    "SET",
-    "LEN",
-    "RESET",
-    "RESETSTAT",
-    "HELP",
-    "default",
-    "127.0.0.1:1",
-    "10.0.0.1",
-    "a: user=b maxage=1h",
-    "a: user=b maxage=1h; b: name=c grace=2s",
-    "a:",
-    ";",
-    "a: foo=1",
-    "a: addr=1.2.3.4/33",
-    "a: type=master",
-    "*",
-    "m*",
-    "%s%n%n",
-    "\r\n",
-    "\0",
-    "",
-    "N",
-    "é",
-    "both",
-    "1h",
-    "1d",
-    "100000000",
-    "0",
-    "1",
-    "-1",
-    "9223372036854775807",
-    "9223372036854775808",
-    "18446744073709551616",
-    "1.5",
-    "5w",
-    "90",
-    "91",
-];
-
-/// xorshift64*, for no two runs need differ.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((u128::from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
+fn word(inputs: &mut Inputs) -> Vec<u8> {
+    match inputs.below(20) {
+        0 => vec![b'x'; inputs.below(5_000)],
+        1 => inputs.rules(),
+        2 => inputs.address(),
+        _ => inputs.word(),
     }
+}
 
-    fn word(&mut self) -> Vec<u8> {
-        match self.below(20) {
-            0 => (0..self.below(30)).map(|_| self.below(256) as u8).collect(),
-            1 => vec![b'x'; self.below(5_000)],
-            2 => self.below(100).to_string().into_bytes(),
-            _ => WORDS[self.below(WORDS.len())].into(),
-        }
+fn command(inputs: &mut Inputs) -> Vec<Vec<u8>> {
+    let command = COMMANDS[inputs.below(COMMANDS.len())];
+    let mut words: Vec<Vec<u8>> = command.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let many = inputs.below(6);
+    words.extend((0..many).map(|_| word(inputs)));
+    // CONFIG SET of something else is not ours to try.
+    let ours = |name: &Vec<u8>| name.starts_with(b"connage.");
+    if words[0] == b"CONFIG" && !words[2..].iter().step_by(2).all(ours) {
+        words[0] = b"CONNAGE.CONFIG".to_vec();
     }
-
-    fn command(&mut self) -> Vec<Vec<u8>> {
-        let mut words: Vec<Vec<u8>> = COMMANDS[self.below(COMMANDS.len())]
-            .iter()
-            .map(|word| word.as_bytes().to_vec())
-            .collect();
-        let config = words[0] == b"CONFIG";
-        for _ in 0..self.below(6) {
-            words.push(self.word());
-        }
-        // CONFIG SET of something else is not ours to try.
-        if config
-            && !words[2..]
-                .iter()
-                .step_by(2)
-                .all(|name| name.starts_with(b"connage."))
-        {
-            words[0] = b"CONNAGE.CONFIG".to_vec();
-        }
-        words
-    }
+    words
 }
 
 on_servers!(
@@ -162,13 +58,12 @@ on_servers!(
 );
 fn no_command_of_any_words_harms_the_server_or_sets_what_it_refuses(on: &'static str) {
     let server = Setup::of(on).module("").start();
-    let mut chance = Chance(0x9e37_79b9);
     let mut driver = server.admin();
     let mut others = server.clients(5);
     let mut settings: Option<Value> = None;
     let (mut taken, mut refused, mut closed) = (0u64, 0u64, 0u64);
     for n in 0..many() {
-        let words = chance.command();
+        let words = command(&mut Inputs::new(1, "commands", n));
         let mut bytes = encode(&words);
         bytes.extend(encode(&["CONNAGE.CONFIG", "GET", "*"]));
         let shown = || -> Vec<_> {

@@ -14,6 +14,8 @@
 // The harness has more than these tests use.
 #![allow(dead_code)]
 
+#[path = "../fuzz/inputs.rs"]
+mod inputs;
 #[path = "../e2e/support/mod.rs"]
 mod support;
 

@@ -18,21 +18,21 @@ use crate::text::word::{self, Refusal};
 /// The longest label, in bytes.
 const MAX_LABEL: usize = 64;
 
-/// By whose word a match key goes.
+/// Who says what a match key is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    /// The client's own: it chooses what it says.
+enum Source {
+    /// The client, which may say anything.
     Client,
-    /// The server's, about the client: it vouches for a rule that goes by the client's own word as well.
+    /// The server, and it vouches for who the client is.
     Server,
-    /// The server's, about what any client may choose: where it connects to, what it subscribes to.
+    /// The server, of what any client may choose: where it connects to, what it subscribes to.
     Neither,
 }
 
 /// Makes of a row for each key the structure of a rule, and how it is read, matched and printed.
 macro_rules! table {
     (
-        match $($(#[$asks:meta])+ $key:literal $field:ident: $pattern:ty = $read:ident, fits $of:ident, by $word:ident;)+
+        match $($(#[$asks:meta])+ $key:literal $field:ident: $pattern:ty = $read:ident, fits $of:ident, by $source:ident;)+
         effect $($(#[$gives:meta])+ $effect:literal $place:ident: $value:ty;)+
     ) => {
         /// One rule: what a connection must be to match, and the limits that it then has.
@@ -65,9 +65,9 @@ macro_rules! table {
                 $(self.$field.as_ref().is_none_or(|pattern| pattern.fits(client.$of, client)))&&+
             }
 
-            /// Whether it has a key that goes by this word.
-            fn goes_by(&self, word: Word) -> bool {
-                $((word == Word::$word && self.$field.is_some()))||+
+            /// Whether it has a key that goes by what this one says.
+            fn goes_by(&self, source: Source) -> bool {
+                $((source == Source::$source && self.$field.is_some()))||+
             }
 
             fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,7 +152,7 @@ impl Rule {
     /// (`name`, `lib`), and by nothing that is known of it (`user`, `addr`).
     #[must_use]
     pub fn only_tightens(&self) -> bool {
-        self.goes_by(Word::Client) && !self.goes_by(Word::Server)
+        self.goes_by(Source::Client) && !self.goes_by(Source::Server)
     }
 }
 

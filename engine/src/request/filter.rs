@@ -8,10 +8,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::client::{Client, ClientId, ClientType};
-use crate::request::condition::{Condition, Key, Value};
+use crate::request::condition::{Condition, Value};
+use crate::request::key::Key;
 
 pub(super) use crate::request::condition::duration;
-pub use crate::request::condition::{Described, Takes};
+pub use crate::request::key::{Described, Takes};
 use crate::text::args::Args;
 use crate::text::time::Millis;
 use crate::text::word::Refusal;

@@ -5,6 +5,7 @@
 mod condition;
 pub mod config;
 pub mod filter;
+mod key;
 pub mod kill;
 pub mod list;
 pub mod log;
