@@ -22,6 +22,7 @@ mod support;
 mod acl_and_rights;
 mod bad_input;
 mod blocked_loop;
+mod bypass;
 mod churn;
 mod cluster;
 mod faults;
