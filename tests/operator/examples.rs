@@ -8,7 +8,7 @@
 //! starts with. Other blocks are listed in `other_blocks`: what is not known there fails.
 
 use crate::support::conn::{Conn, PATIENCE};
-use crate::support::matrix::{run, Gate};
+use crate::support::matrix::run;
 use crate::support::server::{Server, Setup};
 use crate::support::wait_until;
 use std::collections::BTreeSet;
@@ -297,7 +297,7 @@ fn file_name(path: &Path) -> &str {
 
 #[test]
 fn every_example_of_readme_and_docs_does_what_the_page_says() {
-    run(ON, Gate::Beside, |_| {
+    run(ON, false, |_| {
         let (mut ran, mut wrong) = (0, Vec::new());
         for path in pages() {
             let name = file_name(&path);

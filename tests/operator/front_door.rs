@@ -3,7 +3,7 @@
 //! What the pages' examples do is tried in `examples`.
 
 use crate::rows::names;
-use crate::support::matrix::{run, Gate};
+use crate::support::matrix::run;
 use crate::support::server::{info, Setup};
 use crate::support::wait_until;
 use std::collections::BTreeSet;
@@ -134,7 +134,7 @@ fn readme_leads_to_every_page_and_to_the_licences() {
 
 #[test]
 fn readme_names_every_command_and_setting_and_all_that_is_answered() {
-    run("redis-7.0", Gate::Beside, |on| {
+    run("redis-7.0", false, |on| {
         let server = Setup::of(on).module("").start();
         let mut admin = server.admin();
         let mut goes = server.client();

@@ -7,7 +7,7 @@
 //! its start, which valgrind calls possibly lost.
 
 use crate::support::conn::Conn;
-use crate::support::matrix::{run, Gate};
+use crate::support::matrix::run;
 use crate::support::server::{figure, info, Setup};
 use crate::support::{say, wait_until};
 use std::process::Command;
@@ -111,10 +111,10 @@ fn valgrind_reports_nothing_of_the_module(on: &'static str) {
 
 #[test]
 fn valgrind_reports_nothing_of_the_module_on_redis_7_0() {
-    run("redis-7.0", Gate::Beside, valgrind_reports_nothing_of_the_module);
+    run("redis-7.0", false, valgrind_reports_nothing_of_the_module);
 }
 
 #[test]
 fn valgrind_reports_nothing_of_the_module_on_redict_7_3() {
-    run("redict-7.3", Gate::Beside, valgrind_reports_nothing_of_the_module);
+    run("redict-7.3", false, valgrind_reports_nothing_of_the_module);
 }

@@ -148,8 +148,11 @@ fn a_full_sync_by_swapdb_serves_clients_and_evicts_them(on: &'static str) {
     ));
 }
 
-on_servers!(@ beside, a_replica_of_two_channels_comes_in_step_whatever_is_closed_meanwhile,
-    valkey_8_0 "valkey-8.0", valkey_8_1 "valkey-8.1", valkey_9_1 "valkey-9.1");
+on_servers!(
+    VALKEY,
+    beside,
+    a_replica_of_two_channels_comes_in_step_whatever_is_closed_meanwhile
+);
 /// Its main channel waits for the other one's sync, and looks like an ordinary client as long.
 fn a_replica_of_two_channels_comes_in_step_whatever_is_closed_meanwhile(on: &'static str) {
     for words in ["maxage 400 grace 0", ""] {

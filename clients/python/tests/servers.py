@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-def eventually(look: Callable[[], Found], what: str, seconds: float = 10) -> Found:
+def eventually(look: Callable[[], Found], what: str, seconds: float = 60) -> Found:
     """What ``look`` finds, as soon as that is anything true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -50,10 +51,12 @@ async def until(look: Callable[[], Any], what: str, seconds: float = 10) -> None
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Where the kernel takes none for clients, nor for a cluster's bus, 10,000 above."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 22_700)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _as_admin(connection: Any) -> None:
