@@ -1,4 +1,4 @@
-//! That whoever reads one page finds the others.
+//! That whoever reads one page finds the others, and what a page names is there.
 //!
 //! What the pages' examples do is tried in `examples`.
 
@@ -170,4 +170,74 @@ fn readme_names_every_command_and_setting_and_all_that_is_answered() {
             }
         }
     });
+}
+
+/// What a page for those who work on the code calls by its path: in code, or in a block.
+fn named_paths(page: &str) -> BTreeSet<String> {
+    let (prose, blocks) = prose_and_blocks(page);
+    let code: Vec<&str> = prose.split('`').skip(1).step_by(2).collect();
+    let words = code
+        .iter()
+        .flat_map(|code| code.split_whitespace())
+        .chain(blocks.split_whitespace());
+    words.filter(|word| is_path(word)).map(str::to_owned).collect()
+}
+
+fn is_path(word: &str) -> bool {
+    let plain = word
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
+    let ends = [
+        ".rs", ".md", ".toml", ".sh", ".yml", ".py", ".mjs", ".txt", ".svg",
+    ];
+    let named = word.contains('/')
+        || ends
+            .iter()
+            .any(|end| word.len() > end.len() && word.ends_with(end));
+    // Built or fetched, and so not always there; and what is not the project's.
+    let elsewhere = ["target/", ".servers", ".tools", "/", "//", "-"];
+    plain && named && !elsewhere.iter().any(|start| word.starts_with(start))
+}
+
+#[test]
+fn paths_are_told_from_other_words() {
+    let page = "See `src/close.rs`, `make lint`, and/or `engine/src/text/` or `a::b`.\n\
+        ```text\nengine/src/client/   one connection, see Cargo.toml\n```\n\
+        `cargo test -p connage-engine tally.rs` `target/release/x.so` `/usr/lib` `INFO`";
+    let named: Vec<String> = named_paths(page).into_iter().collect();
+    let wanted = [
+        "Cargo.toml",
+        "engine/src/client/",
+        "engine/src/text/",
+        "src/close.rs",
+        "tally.rs",
+    ];
+    assert_eq!(named, wanted);
+}
+
+#[test]
+fn every_path_that_the_pages_for_engineers_name_is_there() {
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let named = named_paths(&read(page));
+        assert!(named.len() > 10, "{page} names only {named:?}");
+        for path in named {
+            assert!(root().join(&path).exists(), "{page}: {path} is not there");
+        }
+    }
+}
+
+#[test]
+fn architecture_md_names_every_folder_of_the_sources() {
+    let named = named_paths(&read("ARCHITECTURE.md"));
+    for sources in ["src", "engine/src"] {
+        let folders = entries(sources)
+            .into_iter()
+            .filter(|path| root().join(path).is_dir());
+        for folder in folders {
+            assert!(
+                named.contains(&format!("{folder}/")),
+                "ARCHITECTURE.md does not name {folder}/"
+            );
+        }
+    }
 }
