@@ -6,8 +6,8 @@
 #   clients/python/test.sh [words for pytest …]
 #   clients/python/test.sh --quick   types, and our own tests with the newest redis-py on one server
 #   clients/python/test.sh --all     also: each redis-py on each Python that there is, how it is
-#                                    packed, and a minute of load each in threads and in tasks, with
-#                                    RESP2 and RESP3
+#                                    packed, and a minute of load in threads and in tasks, half of
+#                                    it with RESP2 and half with RESP3
 #
 # PYTHON: the interpreter (python3); CONNAGE_MODULE: the module; CONNAGE_TEST_SERVERS: names.
 set -euo pipefail
@@ -105,13 +105,14 @@ load() { # NAME
     local kind protocol
     for kind in threads tasks; do
         for protocol in 2 3; do
-            .venv/"$1"/bin/python tests/load.py "$kind" 60 "$protocol" || return 1
+            .venv/"$1"/bin/python tests/load.py "$kind" 30 "$protocol" || return 1
         done
     done
 }
 
 # What depends on redis-py, hiredis or Python; the rest is the same in all of them.
-readonly edges=(tests/test_replies.py tests/test_closing.py tests/test_pools.py tests/test_duration.py)
+readonly edges=(tests/test_replies.py tests/test_closing.py tests/test_kept.py tests/test_pools.py
+    tests/test_duration.py)
 
 everything() {
     local version python_there minor

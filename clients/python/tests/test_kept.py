@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.connection
 from redis.credentials import CredentialProvider
-from servers import Server, eventually, take, until
+from servers import Server, eventually, running, take, until
 
 import connage
 
@@ -143,6 +144,43 @@ async def test_a_connection_of_asyncio_at_its_end_is_used_on_while_no_new_one_ca
     assert [each.reason for each in told] == ["retire_all"]
     assert await client.echo("mine") == b"mine"
     await pool.disconnect()
+
+
+def test_a_connection_that_waited_long_for_its_first_command_is_used_on_too(server: Server) -> None:
+    pool: Any = connage.ConnectionPool(port=server.port, protocol=2, retry=None)
+    connection = take(pool)
+    born = connection.connage_life.born
+    with full(server):
+        pool.retire_all()
+        connection.send_command("ECHO", "mine")
+        assert connection.read_response() == b"mine"
+        assert connection.connage_life.born == born
+        pool.release(connection)
+    pool.disconnect()
+
+
+@pytest.mark.skipif(not hasattr(redis.connection, "CacheProxyConnection"), reason="no cache yet")
+def test_what_a_connection_that_is_used_on_has_cached_is_invalidated_as_before() -> None:
+    from redis.cache import CacheConfig
+
+    with running("redis-8.2") as server:
+        pool: Any = connage.ConnectionPool(
+            port=server.port, protocol=3, cache_config=CacheConfig(), retry=None
+        )
+        client: Any = redis.Redis(connection_pool=pool)
+        server.admin.set("key", "old")
+        first = client.client_id()
+        assert client.get("key") == b"old"
+        with full(server):
+            pool.retire_all()
+            assert client.client_id() == first
+            assert client.get("key") == b"old"
+            for n in range(10):
+                server.admin.set("key", n)
+                server.admin.ping()
+                eventually(lambda: client.get("key") == str(n).encode(), "the new value")
+            assert client.client_id() == first
+        pool.disconnect()
 
 
 # Idle ones.

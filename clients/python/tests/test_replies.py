@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from typing import Any
 
 import pytest
@@ -141,6 +143,76 @@ async def test_a_reply_that_comes_while_it_asks_again_with_asyncio_is_not_taken_
     client: Any = redis.asyncio.Redis(connection_pool=pool)
     assert await client.echo("mine") == b"mine"
     await pool.disconnect()
+
+
+# At whatever step it is stopped.
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize(("retires", "refresh"), [(False, "1h"), (False, 0), (True, "1h")])
+async def test_a_task_that_is_cancelled_at_any_step_leaves_nothing_to_others(
+    server: Server, protocol: int, retires: bool, refresh: Any
+) -> None:
+    server.admin.acl_setuser("w", enabled=True, nopass=True, keys="*", commands=["+@all"])
+    pool: Any = connage.asyncio.ConnectionPool(
+        port=server.port,
+        protocol=protocol,
+        username="w",
+        password="any",
+        db=1,
+        maxage_refresh=refresh,
+        max_connections=1,
+    )
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    for steps in range(200):
+        if retires:
+            pool.retire_all()
+        task = asyncio.create_task(client.pipeline().echo("of another").incr("n").execute())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert await client.echo(f"mine {steps}") == f"mine {steps}".encode()
+        assert await client.acl_whoami() in ("w", b"w")
+    await pool.disconnect()
+
+
+def test_a_monitor_is_not_cut_at_its_limit_and_leaves_nothing_to_others(server: Server) -> None:
+    pool: Any = connage.ConnectionPool(
+        port=server.port, max_connections=1, maxage_refresh=0, protocol=2
+    )
+    client: Any = redis.Redis(connection_pool=pool)
+    with client.monitor() as monitor:
+        pool.retire_all()
+        server.admin.echo("seen")
+        assert any("seen" in monitor.next_command()["command"] for _ in range(100))
+        server.admin.echo("nobody reads this")
+    for n in range(10):
+        assert client.echo(f"mine {n}") == f"mine {n}".encode()
+    pool.disconnect()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_takes_no_reply_of_its_parents(server: Server) -> None:
+    pool: Any = connage.ConnectionPool(port=server.port, maxage_refresh=0, max_connections=2)
+    client: Any = redis.Redis(connection_pool=pool)
+    client.ping()
+    in_use = take(pool)
+    in_use.send_command("ECHO", "the parent's")
+    pool.retire_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            own = [client.echo(f"the child's {n}") for n in range(20)]
+            os._exit(own != [f"the child's {n}".encode() for n in range(20)])
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert in_use.read_response() in (b"the parent's", "the parent's")
+    pool.release(in_use)
+    assert client.echo("mine") == b"mine"
+    pool.disconnect()
 
 
 # A login of its own, with a token that its credential provider has renewed.
