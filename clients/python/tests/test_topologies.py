@@ -152,14 +152,25 @@ def test_an_interrupt_leaves_no_reply_to_come_on_a_connection_of_a_sentinel_pool
     cls = connage.SentinelManagedConnection
     client: Any = manager.master_for("primary", connection_class=cls)
     client.ping()
-    before = signal.signal(signal.SIGALRM, interrupts)
+    host, port = manager.discover_master("primary")
+    watcher: Any = redis.Redis(host=host, port=port)
+
+    waiting = threading.get_ident()
+
+    def once_it_waits() -> None:
+        eventually(lambda: watcher.info("clients")["blocked_clients"] == 1, "it waits")
+        signal.pthread_kill(waiting, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupts)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        thread = threading.Thread(target=once_it_waits)
         with pytest.raises(Interrupt):
-            client.blpop(["nothing"], timeout=3)
+            thread.start()
+            client.blpop(["nothing"], timeout=20)
+        thread.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
+        watcher.close()
     assert client.echo("mine") == b"mine"
     client.connection_pool.disconnect()
 
@@ -453,35 +464,37 @@ COSTS = [
 def test_connecting_costs_no_round_trip_of_its_own(
     server: Server, settings: dict[str, Any]
 ) -> None:
-    trips = []
     classes: list[Any] = [redis.Connection, connage.Connection]
-    for cls in classes:
+    trips: list[list[int]] = [[], []]
+    # A machine that stalls adds to them, and takes none away.
+    for number in [0, 1] * 3:
         relay = Relay(server.port)
-        extra: dict[str, Any] = {"maxage": "5m"} if cls is connage.Connection else {}
-        connection: Any = cls(port=relay.port, **settings, **extra)
+        extra: dict[str, Any] = {"maxage": "5m"} if number else {}
+        connection: Any = classes[number](port=relay.port, **settings, **extra)
         connection.connect()
-        trips.append(relay.round_trips)
+        trips[number].append(relay.round_trips)
         connection.disconnect()
         relay.close()
     print(f"\n{settings}: {trips}")
-    assert trips[0] == trips[1] > 0
+    assert min(trips[0]) == min(trips[1]) > 0
 
 
 @pytest.mark.parametrize("settings", COSTS)
 async def test_connecting_with_asyncio_costs_no_round_trip_of_its_own(
     server: Server, settings: dict[str, Any]
 ) -> None:
-    trips = []
-    for cls in (redis.asyncio.Connection, connage.asyncio.Connection):
+    classes: list[Any] = [redis.asyncio.Connection, connage.asyncio.Connection]
+    trips: list[list[int]] = [[], []]
+    for number in [0, 1] * 3:
         relay = Relay(server.port)
-        extra: dict[str, Any] = {"maxage": "5m"} if cls is connage.asyncio.Connection else {}
-        connection: Any = cls(host="127.0.0.1", port=relay.port, **settings, **extra)
+        extra: dict[str, Any] = {"maxage": "5m"} if number else {}
+        connection: Any = classes[number](host="127.0.0.1", port=relay.port, **settings, **extra)
         await connection.connect()
-        trips.append(relay.round_trips)
+        trips[number].append(relay.round_trips)
         await connection.disconnect()
         relay.close()
     print(f"\n{settings}: {trips}")
-    assert trips[0] == trips[1] > 0
+    assert min(trips[0]) == min(trips[1]) > 0
 
 
 # The example.
