@@ -170,7 +170,7 @@ fn close_those<'a, T>(
     let work = |state: &mut State| {
         let would_evict = state.reaper.tally.would_evict;
         around.linger_room = state.linger.room(now);
-        around.can_deafen = state.linger.can_deafen();
+        around.can_deafen = state.linger.can_drop_input();
         let mut closings = Vec::new();
         for one in those {
             if let Some((client, closing)) = judge(&mut state.reaper, one, &around) {
@@ -237,7 +237,7 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
         }
         Manner::DeafThenClose => {
             state.gates.open(id);
-            state.linger.deafen(fd)?;
+            state.linger.drop_input(now, fd)?;
             if !state.reaper.is_tls(id) {
                 socket::shut_writing(fd);
             }
@@ -246,7 +246,7 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
         Manner::Linger | Manner::LingerDeaf => {
             let how = Holding {
                 tls: state.reaper.is_tls(id),
-                deaf: manner == Manner::LingerDeaf,
+                drops_input: manner == Manner::LingerDeaf,
                 gated: state.gates.open(id),
                 unix: client.is_unix(),
             };

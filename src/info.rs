@@ -65,7 +65,7 @@ impl Info for Section {
                 settings: state.reaper.settings(),
                 report: state.reaper.report(now),
                 tally: &state.reaper.tally,
-                lingering: state.linger.len(),
+                lingering: state.linger.count(),
                 linger_room: state.linger.left(),
             };
             FIELDS

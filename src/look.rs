@@ -51,12 +51,11 @@ pub fn awaits_link(client: &Client) -> bool {
 }
 
 fn socket_received(client: &Client) -> Option<Received> {
-    let (bytes, ago_ms, round_trip_us) = socket::received(client.fd)?;
-    let last = clock::now().minus(Millis(ago_ms));
+    let received = socket::received(client.fd)?;
     Some(Received {
-        bytes,
-        last,
-        round_trip_us,
+        bytes: received.bytes,
+        last: clock::now().minus(Millis(received.ago_ms)),
+        round_trip_us: received.round_trip_us,
     })
 }
 

@@ -5,15 +5,15 @@
 //! 20,000, and each event would cost it about 6 µs. Not a module timer: those go by the wall clock, and a module that
 //! holds one can't be unloaded.
 
-use crate::api::event;
-use crate::kernel::{clock, socket, timer};
+use crate::api::event::{Events, Watched};
+use crate::kernel::clock;
+use crate::kernel::timer::Timer;
 use connage_engine::text::time::Micros;
-use std::os::raw::c_int;
 
 /// The timer, and whether the event loop tells us of each round.
 #[derive(Debug, Default)]
 pub struct Pacemaker {
-    fd: Option<c_int>,
+    timer: Option<Watched<Timer>>,
     armed: Option<Micros>,
     /// The kernel would not set the timer (a sandbox may forbid it): the server's cron has to take its place.
     refused: bool,
@@ -26,18 +26,17 @@ pub struct Pacemaker {
 
 impl Pacemaker {
     /// `None` for want of descriptors, or where the kernel would not set it.
-    pub fn start<E: event::Events>() -> Option<Self> {
+    pub fn start<E: Events>() -> Option<Self> {
         #[cfg(feature = "test-faults")]
         if crate::faults::has_no_timer() {
             return None;
         }
-        let fd = timer::make()?;
-        if !set(fd, None) || !event::watch::<E>(fd) {
-            socket::close(fd);
+        let timer = Timer::new()?;
+        if !set(&timer, None) {
             return None;
         }
         Some(Pacemaker {
-            fd: Some(fd),
+            timer: Some(Watched::new::<E>(timer)?),
             ..Pacemaker::default()
         })
     }
@@ -45,7 +44,7 @@ impl Pacemaker {
     /// To set the timer takes the kernel some 10 µs on a virtual machine, ten times what it takes to read the
     /// clock: never without need.
     pub fn arm(&mut self, at: Option<Micros>) {
-        let Some(fd) = self.fd.filter(|_| !self.refused) else {
+        let Some(timer) = self.timer.as_ref().filter(|_| !self.refused).map(Watched::get) else {
             return;
         };
         if self.armed == at {
@@ -57,7 +56,7 @@ impl Pacemaker {
         if is_due(self.armed) && is_due(at) {
             return;
         }
-        if set(fd, at.map(|at| at.since(now))) {
+        if set(timer, at.map(|at| at.since(now))) {
             self.armed = at;
         } else {
             self.silence();
@@ -86,7 +85,7 @@ impl Pacemaker {
         if !early {
             return false;
         }
-        let can_be_read = self.fd.is_some_and(timer::read);
+        let can_be_read = self.timer.as_ref().is_some_and(|timer| timer.get().silence());
         if can_be_read {
             // Our clock runs behind the timer's (libfaketime can slow it down).
             self.armed = None;
@@ -97,24 +96,16 @@ impl Pacemaker {
     /// Nothing will set it any more.
     pub fn silence(&mut self) {
         self.armed = None;
-        if let Some(fd) = self.fd {
-            timer::read(fd);
+        if let Some(timer) = &self.timer {
+            timer.get().silence();
         }
-    }
-
-    pub fn stop(&mut self) {
-        if let Some(fd) = self.fd.take() {
-            event::unwatch(fd);
-            socket::close(fd);
-        }
-        self.armed = None;
     }
 }
 
-fn set(fd: c_int, after_us: Option<u64>) -> bool {
+fn set(timer: &Timer, after_us: Option<u64>) -> bool {
     #[cfg(feature = "test-faults")]
     if crate::faults::refuses_timer() {
         return false;
     }
-    timer::set(fd, after_us)
+    timer.set(after_us)
 }

@@ -96,7 +96,6 @@ pub fn install(state: State) {
 pub fn remove() {
     let state = cell(Option::take).flatten();
     if let Some(mut state) = state {
-        state.pacemaker.stop();
         state.let_all_go();
     }
 }
@@ -121,7 +120,6 @@ pub fn start_pacemaker<E: Events>() -> bool {
     let pacemaker = Pacemaker::start::<E>();
     let ticks = pacemaker.is_some();
     with_any(|state| {
-        state.pacemaker.stop();
         state.pacemaker = pacemaker.unwrap_or_default();
     });
     ticks

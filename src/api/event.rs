@@ -3,6 +3,7 @@
 use super::{api, guard, Context, OK};
 use redis_module::raw;
 use std::ffi::CStr;
+use std::os::fd::AsRawFd;
 use std::os::raw::{c_char, c_int, c_void};
 
 /// What the module does with events.
@@ -92,22 +93,35 @@ unsafe extern "C" fn ignore(
 ) {
 }
 
-/// Calls [`Events::timer`] whenever `fd` can be read.
-pub fn watch<E: Events>(fd: c_int) -> bool {
-    let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
-    // SAFETY: a descriptor of our own, unwatched before it is closed.
-    api!(RedisModule_EventLoopAdd(
-        fd,
-        mask,
-        Some(on_timer::<E>),
-        std::ptr::null_mut()
-    )) == Some(OK)
+/// A descriptor of our own that the server's loop waits for, until this is dropped.
+#[derive(Debug)]
+pub struct Watched<T: AsRawFd>(T);
+
+impl<T: AsRawFd> Watched<T> {
+    /// Calls [`Events::timer`] whenever `waited_for` can be read; `None` where the loop does not take it.
+    pub fn new<E: Events>(waited_for: T) -> Option<Self> {
+        let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
+        // SAFETY: the descriptor is ours, and leaves the loop before it is closed: see `drop`.
+        let added = api!(RedisModule_EventLoopAdd(
+            waited_for.as_raw_fd(),
+            mask,
+            Some(on_timer::<E>),
+            std::ptr::null_mut()
+        ));
+        (added == Some(OK)).then_some(Watched(waited_for))
+    }
+
+    pub fn get(&self) -> &T {
+        &self.0
+    }
 }
 
-pub fn unwatch(fd: c_int) {
-    let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
-    // SAFETY: takes a descriptor out of the loop; an unknown one is an error without effect.
-    let _ = api!(RedisModule_EventLoopDel(fd, mask));
+impl<T: AsRawFd> Drop for Watched<T> {
+    fn drop(&mut self) {
+        let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
+        // SAFETY: takes a descriptor out of the loop that is still open.
+        let _ = api!(RedisModule_EventLoopDel(self.0.as_raw_fd(), mask));
+    }
 }
 
 unsafe extern "C" fn on_client<E: Events>(

@@ -1,6 +1,6 @@
 //! Limits: how many descriptors the process may have, and the room that the kernel has made for them.
 
-use super::socket::{close, duplicate};
+use super::socket::duplicate;
 use libc::c_int;
 
 /// Raises the soft limit of descriptors to `needed`, as far as the hard limit allows; answers with the
@@ -33,7 +33,7 @@ pub fn raise_descriptor_limit(needed: u64) -> u64 {
 /// Has the kernel's table of descriptors reach to `number`.
 pub fn make_room_for(number: c_int) {
     let standard = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
-    if let Some(copy) = standard.into_iter().find_map(|fd| duplicate(fd, number).ok()) {
-        close(copy);
-    }
+    // The kernel's table stays as large as a duplicate has made it.
+    let copy = standard.into_iter().find_map(|fd| duplicate(fd, number).ok());
+    drop(copy);
 }

@@ -1,8 +1,12 @@
 //! Sockets: what they hold, and what becomes of what comes in. A descriptor of -1, or a call that the kernel
 //! refuses, answers `None` or `false`.
+//!
+//! Sockets of the server's are given by number, as CLIENT LIST tells it: such a number is good until the event
+//! DISCONNECTED, after which the server closes it and may give it to another connection.
 
 use libc::{c_int, c_ulong};
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 fn pending(fd: c_int, request: c_ulong) -> Option<u64> {
     if fd < 0 {
@@ -73,17 +77,25 @@ fn tcp_info(fd: c_int) -> Option<TcpInfo> {
     option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, empty)
 }
 
-/// Bytes that have come in over TCP so far, read or not, how many milliseconds ago the last of them came, by the
-/// kernel's ticks, and the microseconds of a round trip: of late ones the least, since the smoothed one counts
-/// how long acknowledgements wait for company.
-pub fn received(fd: c_int) -> Option<(u64, u64, u64)> {
+/// What has come in over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// All so far, read or not.
+    pub bytes: u64,
+    /// How long ago the last of them came, by the kernel's ticks.
+    pub ago_ms: u64,
+    /// The least of late round trips: the smoothed one counts how long acknowledgements wait for company.
+    pub round_trip_us: u64,
+}
+
+pub fn received(fd: c_int) -> Option<Received> {
     let info = tcp_info(fd)?;
-    let round_trip = if info.min_rtt == u32::MAX { 0 } else { info.min_rtt };
-    Some((
-        info.bytes_received,
-        u64::from(info.last_data_recv),
-        u64::from(round_trip),
-    ))
+    let round_trip_us = if info.min_rtt == u32::MAX { 0 } else { info.min_rtt };
+    Some(Received {
+        bytes: info.bytes_received,
+        ago_ms: u64::from(info.last_data_recv),
+        round_trip_us: u64::from(round_trip_us),
+    })
 }
 
 /// How long a byte and its acknowledgement take, in microseconds.
@@ -92,14 +104,14 @@ pub fn round_trip_us(fd: c_int) -> Option<u64> {
 }
 
 /// A duplicate of `fd` at the first free number from `lowest` on.
-pub fn duplicate(fd: c_int, lowest: c_int) -> io::Result<c_int> {
-    // SAFETY: makes a descriptor of our own, or fails.
+pub fn duplicate(fd: c_int, lowest: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers only; a wrong descriptor is an error.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) };
-    if copy >= 0 {
-        Ok(copy)
-    } else {
-        Err(io::Error::last_os_error())
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
     }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Sends an end of stream; what comes in from now on is answered with a reset, even while a forked child holds
@@ -213,10 +225,4 @@ pub fn is_closed(fd: c_int) -> bool {
     const CLOSED: u8 = 7;
     // The first byte of `struct tcp_info` is the state, and as much as is asked for is given.
     option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, 0_u8).is_none_or(|state| state == CLOSED)
-}
-
-/// Closes a descriptor of our own.
-pub fn close(fd: c_int) {
-    // SAFETY: only ever called with descriptors that this module made, once each.
-    unsafe { libc::close(fd) };
 }

@@ -4,7 +4,7 @@ use super::socket;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size, set_tcp_cork};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// A client and its server.
@@ -65,11 +65,10 @@ fn a_deaf_socket_that_is_closed_goes_on_delivering_whatever_its_client_sends() {
         while let Ok(bytes) = server.write(&[b'x'; 100_000]) {
             sent += bytes;
         }
-        let fd = server.into_raw_fd();
         if deaf {
-            socket::drop_payload(fd).expect("deaf");
+            socket::drop_payload(server.as_raw_fd()).expect("deaf");
         }
-        socket::close(fd);
+        drop(server);
         client.write_all(b"more").expect("sent");
         std::thread::sleep(Duration::from_millis(100)); // a reset would arrive meanwhile
         let mut all = Vec::new();

@@ -102,6 +102,10 @@ impl Stay {
         now.plus(FIRST_LOOK)
     }
 
+    pub(super) fn has_sent_end(&self) -> bool {
+        self.end_sent.is_some()
+    }
+
     /// When to look again; `None`: let go.
     pub fn next_look(&mut self, now: Micros, peer: &Peer) -> Option<Micros> {
         let last = core::mem::replace(&mut self.looked_at, now);

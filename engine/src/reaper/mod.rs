@@ -15,6 +15,7 @@ mod drains;
 mod judge;
 pub mod kept;
 pub mod linger;
+pub mod lingering;
 mod long;
 mod orders;
 pub mod prefetch;
