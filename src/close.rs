@@ -28,6 +28,8 @@ pub enum Depth {
 
 /// One round of work, if there is any.
 pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
+    // Inside `state::with`, and never calls back: the server looks the id up and fills in a structure of ours. It
+    // fires no event, runs no command and frees no client (`RM_GetClientInfoById` in its module.c).
     let is_held_up = |id: ClientId| client::info(id.0).is_some_and(|info| info.is_held_up());
     let Some(mut round) = state::with(|state| {
         #[cfg(feature = "test-faults")]

@@ -86,13 +86,7 @@ pub fn commit() {
 /// Starts eviction again after an internal fault; `false` where there was none. Also for CONNAGE.CONFIG SET
 /// of the value that a setting has already, of which the server does not tell.
 pub fn restart_if_stopped() -> bool {
-    match api::own_context() {
-        Some(ctx) if !guard::is_healthy() => {
-            restart(ctx);
-            true
-        }
-        _ => false,
-    }
+    !guard::is_healthy() && api::with_own_context(restart).is_some()
 }
 
 /// After an internal fault: a new engine, with the connections that the server knows of.

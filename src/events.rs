@@ -93,18 +93,17 @@ impl Events for Shell {
                 wanted: state.reaper.next_wake(now).is_some_and(|at| at <= near),
             })
         });
-        let Some(ctx) = api::own_context() else {
-            return;
-        };
-        if let Some(Some(call)) = called {
-            if call.is_nested(ctx) {
-                close::carry_out(ctx, now, Depth::Nested);
-            } else {
-                follow_loop(ctx, &call);
-                housekeep(ctx, now);
+        api::with_own_context(|ctx| {
+            if let Some(Some(call)) = called {
+                if call.is_nested(ctx) {
+                    close::carry_out(ctx, now, Depth::Nested);
+                } else {
+                    follow_loop(ctx, &call);
+                    housekeep(ctx, now);
+                }
             }
-        }
-        arm_with(ctx, now);
+            arm_with(ctx, now);
+        });
     }
 }
 
@@ -177,9 +176,7 @@ fn follow_loop(ctx: Context, call: &Call) {
 
 /// Settings or drains have changed: what comes next may come earlier.
 pub fn arm() {
-    if let Some(ctx) = api::own_context() {
-        arm_with(ctx, clock::now());
-    }
+    api::with_own_context(|ctx| arm_with(ctx, clock::now()));
     advise_jitter();
 }
 

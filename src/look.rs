@@ -13,7 +13,10 @@ use std::sync::OnceLock;
 
 /// The lines of these connections; those that are gone are left out. `None` when the server won't be
 /// asked now.
-pub fn clients<'a>(ctx: Context, ids: impl IntoIterator<Item = &'a ClientId>) -> Option<Reply> {
+pub fn clients<'call, 'a>(
+    ctx: Context<'call>,
+    ids: impl IntoIterator<Item = &'a ClientId>,
+) -> Option<Reply<'call>> {
     let numbers: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
     let mut words: Vec<&[u8]> = vec![b"LIST", b"ID"];
     words.extend(numbers.iter().map(|number| number.as_bytes()));
@@ -21,11 +24,12 @@ pub fn clients<'a>(ctx: Context, ids: impl IntoIterator<Item = &'a ClientId>) ->
 }
 
 /// The lines of all connections.
-pub fn all_clients(ctx: Context) -> Option<Reply> {
+pub fn all_clients(ctx: Context<'_>) -> Option<Reply<'_>> {
     call(ctx, c"CLIENT", &[b"LIST"]).filter(|reply| reply.text().is_some())
 }
 
-/// The socket of a connection beside its line.
+/// The socket of a connection beside its line. Used inside `state::with`, and never calls back: of the server it
+/// asks for a user's rights only, for which that fires no event and runs no command.
 pub fn seen(client: Client<'_>) -> Seen<'_> {
     let seen = Seen {
         client,

@@ -1,12 +1,13 @@
 //! Module: loading and unloading, the table of contents of the shell.
 
 use crate::api::register::{log, Level};
-use crate::api::{command, event, guard, reply, Context};
+use crate::api::{entry, event, guard, reply, Context};
 use crate::kernel::{self, clock};
 use crate::{api, commands, config, events, fault, info, look, server_log, state, unload, verify};
 use connage_engine::policy::settings::{self, Settings};
 use connage_engine::reaper::Reaper;
 use redis_module::raw;
+use std::ffi::CStr;
 use std::os::raw::c_int;
 
 /// The server knows versions as one number: 1.2.3 is 10203.
@@ -27,63 +28,61 @@ const fn number(digits: &str) -> c_int {
 #[global_allocator]
 static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;
 
-/// What the server calls when it loads the module.
-///
 /// # Safety
 /// Only the server may call this, with the pointers that its API promises.
+#[allow(unsafe_code)] // The server looks this name up, and calls it.
 #[no_mangle]
 pub unsafe extern "C" fn RedisModule_OnLoad(
     ctx: *mut raw::RedisModuleCtx,
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
-    // SAFETY: the server's context, and a constant C string. Nothing allocates before this: the
-    // allocator is the server's, and is known only afterwards.
-    let made = unsafe {
-        raw::Export_RedisModule_Init(
-            ctx,
-            c"connage".as_ptr(),
-            VERSION,
-            raw::REDISMODULE_APIVER_1 as c_int,
-        )
-    };
-    if made != raw::REDISMODULE_OK as c_int {
-        return raw::REDISMODULE_ERR as c_int;
-    }
-    let ctx = Context::new(ctx);
-    guard::heal();
-    guard::tell_faults_to(fault::tell);
-    let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
-    let loaded = guard::run("load", || load(ctx, &command::load_args(argv, argc)), refuse);
-    match loaded {
-        Some(Ok(())) => raw::REDISMODULE_OK as c_int,
-        other => {
-            if let Some(Err(reason)) = other {
-                refuse(&format!("not loaded: {reason}"));
-            }
-            let _ = guard::run("unload", || tear_down(ctx), refuse);
-            raw::REDISMODULE_ERR as c_int
-        }
-    }
+    // SAFETY: as above.
+    unsafe { entry::on_load::<Connage>(ctx, argv, argc) }
 }
 
-/// What the server calls before it unloads the module, which it may at any time.
-///
 /// # Safety
-/// Only the server may call this.
+/// Likewise.
+#[allow(unsafe_code)] // Likewise.
 #[no_mangle]
 pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut raw::RedisModuleCtx) -> c_int {
-    let ctx = Context::new(ctx);
-    let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
-    let cleared = guard::run("unload", || unload::clear_the_way(ctx), refuse);
-    // After a panic nobody knows who is left.
-    if cleared != Some(Ok(())) {
-        let reason = cleared.and_then(Result::err).unwrap_or_default();
-        refuse(&format!("not unloaded: {reason}"));
-        return raw::REDISMODULE_ERR as c_int;
+    // SAFETY: as above.
+    unsafe { entry::on_unload::<Connage>(ctx) }
+}
+
+struct Connage;
+
+impl entry::Module for Connage {
+    const NAME: &'static CStr = c"connage";
+    const VERSION: c_int = VERSION;
+
+    fn load(ctx: Context, args: &[&[u8]]) -> bool {
+        guard::tell_faults_to(fault::tell);
+        let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
+        let loaded = guard::run("load", || load(ctx, args), refuse);
+        if let Some(Err(reason)) = &loaded {
+            refuse(&format!("not loaded: {reason}"));
+        }
+        let is_loaded = loaded == Some(Ok(()));
+        if !is_loaded {
+            let _ = guard::run("unload", || tear_down(ctx), refuse);
+        }
+        is_loaded
     }
-    let _ = guard::run("unload", || tear_down(ctx), |_| {});
-    raw::REDISMODULE_OK as c_int
+
+    fn unload(ctx: Context) -> bool {
+        let refuse = |text: &str| log(Some(ctx), Level::Warning, text);
+        let cleared = guard::run("unload", || unload::clear_the_way(ctx), refuse);
+        // After a panic nobody knows who is left.
+        let is_clear = cleared == Some(Ok(()));
+        if is_clear {
+            let _ = guard::run("unload", || tear_down(ctx), |_| {});
+        } else {
+            let reason = cleared.and_then(Result::err).unwrap_or_default();
+            refuse(&format!("not unloaded: {reason}"));
+        }
+        is_clear
+    }
 }
 
 fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {

@@ -14,7 +14,10 @@ const SECOND_US: u64 = 1_000_000;
 
 /// With the module's own context the server puts our name in front.
 fn write(level: Level, line: &str) {
-    register::log(api::own_context(), level, line);
+    let told = api::with_own_context(|ctx| register::log(Some(ctx), level, line));
+    if told.is_none() {
+        register::log(None, level, line);
+    }
 }
 
 pub fn notice(line: &str) {

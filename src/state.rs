@@ -81,7 +81,7 @@ fn cell<R>(work: impl FnOnce(&mut Option<State>) -> R) -> Option<R> {
             poisoned.into_inner()
         }
         Err(TryLockError::WouldBlock) => {
-            guard::fail();
+            guard::fail_and_tell_later();
             return None;
         }
     };

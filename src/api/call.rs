@@ -4,35 +4,41 @@ use super::text::Text;
 use super::{api, Context};
 use redis_module::raw;
 use std::ffi::CStr;
-use std::os::raw::c_int;
+use std::marker::PhantomData;
+use std::os::raw::{c_char, c_int};
 use std::slice;
 
-/// What a command answered.
-pub struct Reply(*mut raw::RedisModuleCallReply);
+/// What a command answered. Not to outlive the context of the call that asked: the server looks into that when the
+/// reply is freed.
+pub struct Reply<'call>(*mut raw::RedisModuleCallReply, PhantomData<Context<'call>>);
 
-impl Drop for Reply {
+impl Drop for Reply<'_> {
     fn drop(&mut self) {
         // SAFETY: made by RM_Call for us, and freed once.
-        let _ = api!(RedisModule_FreeCallReply(self.0));
+        api!(RedisModule_FreeCallReply).map(|call| unsafe { call(self.0) });
     }
 }
 
-impl Reply {
+impl Reply<'_> {
     pub(super) fn raw(&self) -> *mut raw::RedisModuleCallReply {
         self.0
     }
 
     fn kind(&self) -> c_int {
         // SAFETY: a valid reply.
-        api!(RedisModule_CallReplyType(self.0)).unwrap_or(raw::REDISMODULE_REPLY_UNKNOWN as c_int)
+        api!(RedisModule_CallReplyType)
+            .map(|call| unsafe { call(self.0) })
+            .unwrap_or(raw::REDISMODULE_REPLY_UNKNOWN as c_int)
     }
 
     fn is(&self, kind: isize) -> bool {
         self.kind() == kind as c_int
     }
 
-    fn borrow(&self, start: *const std::os::raw::c_char, len: usize) -> Option<&[u8]> {
-        // SAFETY: the server vouches for pointer and length, and they live as long as the reply.
+    /// # Safety
+    /// The server vouches for pointer and length for as long as the reply lives; or the pointer is null.
+    unsafe fn borrow(&self, start: *const c_char, len: usize) -> Option<&[u8]> {
+        // SAFETY: as above.
         (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast(), len) })
     }
 
@@ -41,18 +47,18 @@ impl Reply {
         let mut len = 0;
         if self.is(raw::REDISMODULE_REPLY_STRING) {
             // SAFETY: a valid reply.
-            let start = api!(RedisModule_CallReplyStringPtr(self.0, &raw mut len))?;
-            return self.borrow(start, len);
+            let start =
+                api!(RedisModule_CallReplyStringPtr).map(|call| unsafe { call(self.0, &raw mut len) })?;
+            // SAFETY: what the server has just told of this reply.
+            return unsafe { self.borrow(start, len) };
         }
         if self.is(raw::REDISMODULE_REPLY_VERBATIM_STRING) {
             let mut format = std::ptr::null();
             // SAFETY: a valid reply of this kind.
-            let start = api!(RedisModule_CallReplyVerbatim(
-                self.0,
-                &raw mut len,
-                &raw mut format
-            ))?;
-            return self.borrow(start, len);
+            let start = api!(RedisModule_CallReplyVerbatim)
+                .map(|call| unsafe { call(self.0, &raw mut len, &raw mut format) })?;
+            // SAFETY: what the server has just told of this reply.
+            return unsafe { self.borrow(start, len) };
         }
         None
     }
@@ -64,8 +70,9 @@ impl Reply {
         }
         let mut len = 0;
         // SAFETY: a valid reply.
-        let start = api!(RedisModule_CallReplyStringPtr(self.0, &raw mut len))?;
-        self.borrow(start, len)
+        let start = api!(RedisModule_CallReplyStringPtr).map(|call| unsafe { call(self.0, &raw mut len) })?;
+        // SAFETY: what the server has just told of this reply.
+        unsafe { self.borrow(start, len) }
     }
 
     /// Whether it says that there is no such command.
@@ -78,33 +85,41 @@ impl Reply {
     /// Element `index` of an array.
     pub fn element(&self, index: usize) -> Option<Vec<u8>> {
         // SAFETY: a valid reply; out of range gives null. An element belongs to its array.
-        let element = api!(RedisModule_CallReplyArrayElement(self.0, index))?;
+        let element = api!(RedisModule_CallReplyArrayElement).map(|call| unsafe { call(self.0, index) })?;
         if element.is_null() {
             return None;
         }
-        let borrowed = std::mem::ManuallyDrop::new(Reply(element));
+        let borrowed = std::mem::ManuallyDrop::new(Reply(element, PhantomData));
         borrowed.text().map(<[u8]>::to_vec)
     }
 }
 
 /// Runs a command with the module's own rights; `None` when the server won't.
-pub fn call(ctx: Context, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
+pub fn call<'call>(ctx: Context<'call>, command: &CStr, args: &[&[u8]]) -> Option<Reply<'call>> {
     call_with(ctx, c"vE", command, args)
 }
 
 /// Runs a command with the rights of the current caller, and as its user.
-pub(super) fn call_as_caller(ctx: Context, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
+pub(super) fn call_as_caller<'call>(
+    ctx: Context<'call>,
+    command: &CStr,
+    args: &[&[u8]],
+) -> Option<Reply<'call>> {
     call_with(ctx, c"vEC", command, args)
 }
 
-fn call_with(ctx: Context, format: &'static CStr, command: &CStr, args: &[&[u8]]) -> Option<Reply> {
+fn call_with<'call>(
+    ctx: Context<'call>,
+    format: &'static CStr,
+    command: &CStr,
+    args: &[&[u8]],
+) -> Option<Reply<'call>> {
     let texts: Vec<Text> = args.iter().filter_map(|arg| Text::new(arg)).collect();
     if texts.len() != args.len() {
         return None;
     }
     let mut pointers: Vec<*mut raw::RedisModuleString> = texts.iter().map(Text::raw).collect();
-    // SAFETY: read-only use of a pointer filled in at load.
-    let function = unsafe { raw::RedisModule_Call }?;
+    let function = api!(RedisModule_Call)?;
     // SAFETY: both formats take an array of strings and its length ("v"), and ask for errors as replies
     // ("E"); the strings outlive the call.
     let reply = unsafe {
@@ -116,5 +131,5 @@ fn call_with(ctx: Context, format: &'static CStr, command: &CStr, args: &[&[u8]]
             pointers.len(),
         )
     };
-    (!reply.is_null()).then(|| Reply(reply))
+    (!reply.is_null()).then_some(Reply(reply, PhantomData))
 }

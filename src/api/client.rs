@@ -20,7 +20,8 @@ pub fn info(id: u64) -> Option<ClientInfo> {
         db: 0,
     };
     // SAFETY: `info` is a version 1 structure and says so; whoever calls this vouches for the id.
-    let found = api!(RedisModule_GetClientInfoById((&raw mut info).cast(), id)) == Some(OK);
+    let found = api!(RedisModule_GetClientInfoById).map(|call| unsafe { call((&raw mut info).cast(), id) })
+        == Some(OK);
     found.then_some(ClientInfo(info))
 }
 

@@ -2,11 +2,13 @@
 //! running them behind the panic guard.
 
 use super::call::call_as_caller;
-use super::text::{bytes_of, c_string, Text};
-use super::{api, guard, has_api, ran, Context, OK};
+use super::text::{c_string, user_of, words, Text};
+use super::{api, caller, guard, ran, Context, OK};
 use redis_module::raw;
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 use std::os::raw::{c_char, c_int};
+use std::ptr::NonNull;
 
 /// What a command does.
 pub trait Command {
@@ -51,65 +53,99 @@ pub struct Spec {
 
 /// Whether modules can give their commands ACL categories (Redis 7.2 and later, Valkey).
 pub fn has_categories() -> bool {
-    has_api!(RedisModule_SetCommandACLCategories)
+    api!(RedisModule_SetCommandACLCategories).is_some()
 }
 
 /// Adds a command.
 pub fn register<C: Command>(ctx: Context, spec: &Spec) -> bool {
     let (name, flags) = (c_string(spec.name), c_string(spec.flags));
     // SAFETY: the server copies the strings, and the callback lives as long as the library.
-    let made = api!(RedisModule_CreateCommand(
-        ctx.raw(),
-        name.as_ptr(),
-        Some(on_command::<C>),
-        flags.as_ptr(),
-        0,
-        0,
-        0
-    ));
-    made == Some(OK) && describe(get(ctx, spec.name), spec)
+    let made = api!(RedisModule_CreateCommand).map(|call| unsafe {
+        call(
+            ctx.raw(),
+            name.as_ptr(),
+            Some(on_command::<C>),
+            flags.as_ptr(),
+            0,
+            0,
+            0,
+        )
+    });
+    made == Some(OK) && Registered::find(ctx, spec.name).is_some_and(|command| command.describe(spec))
 }
 
 /// Adds a command that only has subcommands.
 pub fn register_container(ctx: Context, spec: &Spec) -> bool {
     let (name, flags) = (c_string(spec.name), c_string(spec.flags));
     // SAFETY: as above; a container has no callback.
-    let made = api!(RedisModule_CreateCommand(
-        ctx.raw(),
-        name.as_ptr(),
-        None,
-        flags.as_ptr(),
-        0,
-        0,
-        0
-    ));
-    made == Some(OK) && describe(get(ctx, spec.name), spec)
+    let made = api!(RedisModule_CreateCommand)
+        .map(|call| unsafe { call(ctx.raw(), name.as_ptr(), None, flags.as_ptr(), 0, 0, 0) });
+    made == Some(OK) && Registered::find(ctx, spec.name).is_some_and(|command| command.describe(spec))
 }
 
 /// Adds a subcommand to the container `parent`.
 pub fn register_sub<C: Command>(ctx: Context, parent: &str, spec: &Spec) -> bool {
     let (name, flags) = (c_string(spec.name), c_string(spec.flags));
-    let parent_command = get(ctx, parent);
-    if parent_command.is_null() {
+    let Some(container) = Registered::find(ctx, parent) else {
         return false;
-    }
+    };
     // SAFETY: as above, and the parent is a container that was just made.
-    let made = api!(RedisModule_CreateSubcommand(
-        parent_command,
-        name.as_ptr(),
-        Some(on_command::<C>),
-        flags.as_ptr(),
-        0,
-        0,
-        0
-    ));
-    made == Some(OK) && describe(get(ctx, &format!("{parent}|{}", spec.name)), spec)
+    let made = api!(RedisModule_CreateSubcommand).map(|call| unsafe {
+        call(
+            container.0.as_ptr(),
+            name.as_ptr(),
+            Some(on_command::<C>),
+            flags.as_ptr(),
+            0,
+            0,
+            0,
+        )
+    });
+    let full_name = format!("{parent}|{}", spec.name);
+    made == Some(OK) && Registered::find(ctx, &full_name).is_some_and(|command| command.describe(spec))
 }
 
-fn get(ctx: Context, name: &str) -> *mut raw::RedisModuleCommand {
-    let name = c_string(name);
-    // SAFETY: looks the name up among this module's commands.
-    api!(RedisModule_GetCommand(ctx.raw(), name.as_ptr())).unwrap_or(std::ptr::null_mut())
+/// A command of this module's, while it is being loaded.
+struct Registered<'call>(NonNull<raw::RedisModuleCommand>, PhantomData<Context<'call>>);
+
+impl<'call> Registered<'call> {
+    fn find(ctx: Context<'call>, name: &str) -> Option<Self> {
+        let name = c_string(name);
+        // SAFETY: looks the name up among this module's commands.
+        let found = api!(RedisModule_GetCommand).map(|get| unsafe { get(ctx.raw(), name.as_ptr()) })?;
+        Some(Registered(NonNull::new(found)?, PhantomData))
+    }
+
+    fn describe(&self, spec: &Spec) -> bool {
+        let mut arena = Arena::default();
+        let version = raw::RedisModuleCommandInfoVersion {
+            version: 1,
+            sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+            sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+            sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+        };
+        let info = raw::RedisModuleCommandInfo {
+            version: &raw const version,
+            summary: arena.text(spec.summary),
+            complexity: arena.text(spec.complexity),
+            since: arena.text(env!("CARGO_PKG_VERSION")),
+            history: std::ptr::null_mut(),
+            tips: std::ptr::null(),
+            arity: spec.arity,
+            key_specs: std::ptr::null_mut(),
+            args: arena.list(&spec.args),
+        };
+        let command = self.0.as_ptr();
+        // SAFETY: the structure says its version and sizes, the lists end with zeros, and all of it lives
+        // in `arena` until the server has copied it.
+        let described =
+            api!(RedisModule_SetCommandInfo).map(|set| unsafe { set(command, &raw const info) }) == Some(OK);
+        let acl = c_string(spec.acl);
+        // SAFETY: a command of this module's, in OnLoad.
+        let categorized =
+            api!(RedisModule_SetCommandACLCategories).map(|set| unsafe { set(command, acl.as_ptr()) });
+        described && categorized.is_none_or(|answer| answer == OK)
+    }
 }
 
 /// Keeps what the server reads through pointers alive while it copies it.
@@ -179,37 +215,6 @@ impl Arena {
     }
 }
 
-fn describe(command: *mut raw::RedisModuleCommand, spec: &Spec) -> bool {
-    if command.is_null() {
-        return false;
-    }
-    let mut arena = Arena::default();
-    let version = raw::RedisModuleCommandInfoVersion {
-        version: 1,
-        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
-        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
-        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
-    };
-    let info = raw::RedisModuleCommandInfo {
-        version: &raw const version,
-        summary: arena.text(spec.summary),
-        complexity: arena.text(spec.complexity),
-        since: arena.text(env!("CARGO_PKG_VERSION")),
-        history: std::ptr::null_mut(),
-        tips: std::ptr::null(),
-        arity: spec.arity,
-        key_specs: std::ptr::null_mut(),
-        args: arena.list(&spec.args),
-    };
-    // SAFETY: the structure says its version and sizes, the lists end with zeros, and all of it lives
-    // in `arena` until the server has copied it.
-    let described = api!(RedisModule_SetCommandInfo(command, &raw const info)) == Some(OK);
-    let acl = c_string(spec.acl);
-    // SAFETY: a command of this module's, in OnLoad.
-    let categorized = api!(RedisModule_SetCommandACLCategories(command, acl.as_ptr()));
-    described && categorized.is_none_or(|answer| answer == OK)
-}
-
 /// Whether the current caller's own rights let it run a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
@@ -242,53 +247,68 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether the user of the current caller's name may run a command of the server's own. Where the caller has
-/// no user Redis 7.0 crashes: see [`try_as_caller`].
-pub fn may_by_name(ctx: Context, words: &[&[u8]]) -> bool {
-    // SAFETY: the caller has a user, as whoever calls this vouches; the string is ours.
-    let name = api!(RedisModule_GetCurrentUserName(ctx.raw())).and_then(Text::take);
-    let Some(name) = name else {
-        return false;
-    };
-    has_right(&name, words)
+/// Likewise for a command of which no use changes nothing: asked of the user of the caller's name. `probe` is a use
+/// of another one, which tells whether the caller has a user: where it has none, Redis 7.0 crashes when asked for it.
+pub fn rights_by_name(ctx: Context, words: &[&[u8]], probe: (&CStr, &[&[u8]])) -> Rights {
+    let is_connection = user_of(ctx, caller(ctx)).is_some();
+    match try_as_caller(ctx, probe.0, probe.1) {
+        Rights::NoCommand => return Rights::NoCommand,
+        Rights::NoUser if !is_connection => return Rights::NoUser,
+        _ => {}
+    }
+    // SAFETY: the caller has a user, as was just seen.
+    let name = api!(RedisModule_GetCurrentUserName).map(|get| unsafe { get(ctx.raw()) });
+    // SAFETY: made for us, as no automatic memory is on.
+    let name = name.and_then(|name| unsafe { Text::take(name) });
+    if name.is_some_and(|name| may(&name, words)) {
+        Rights::Granted
+    } else {
+        Rights::Denied
+    }
+}
+
+/// A user of the server's.
+struct User(NonNull<raw::RedisModuleUser>);
+
+impl User {
+    fn find(name: &Text) -> Option<User> {
+        // SAFETY: a valid string; the result is ours.
+        let found = api!(RedisModule_GetModuleUserFromUserName).map(|get| unsafe { get(name.raw()) })?;
+        NonNull::new(found).map(User)
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        // SAFETY: made by `find`, and freed once.
+        api!(RedisModule_FreeModuleUser).map(|free| unsafe { free(self.0.as_ptr()) });
+    }
 }
 
 /// Whether the server has a user of this name.
 pub fn is_user(name: &[u8]) -> bool {
-    Text::new(name).is_some_and(|name| {
-        // SAFETY: a valid string; the result is ours.
-        let user = api!(RedisModule_GetModuleUserFromUserName(name.raw())).unwrap_or(std::ptr::null_mut());
-        if user.is_null() {
-            return false;
-        }
-        // SAFETY: made above, and freed once.
-        let _ = api!(RedisModule_FreeModuleUser(user));
-        true
-    })
+    Text::new(name).is_some_and(|name| User::find(&name).is_some())
 }
 
 /// Whether the user of this name may run a command of the server's own.
 pub fn user_may(name: &[u8], words: &[&[u8]]) -> bool {
-    Text::new(name).is_some_and(|name| has_right(&name, words))
+    Text::new(name).is_some_and(|name| may(&name, words))
 }
 
-fn has_right(name: &Text, words: &[&[u8]]) -> bool {
-    // SAFETY: a valid string; the result is ours.
-    let user = api!(RedisModule_GetModuleUserFromUserName(name.raw())).unwrap_or(std::ptr::null_mut());
-    if user.is_null() {
+fn may(name: &Text, words: &[&[u8]]) -> bool {
+    let Some(user) = User::find(name) else {
         return false;
-    }
+    };
     let texts: Vec<Text> = words.iter().filter_map(|word| Text::new(word)).collect();
     let mut pointers: Vec<*mut raw::RedisModuleString> = texts.iter().map(Text::raw).collect();
-    let count = c_int::try_from(pointers.len()).unwrap_or(0);
+    // Part of a command would be another one.
+    let count = match c_int::try_from(pointers.len()) {
+        Ok(count) if count > 0 && pointers.len() == words.len() => count,
+        _ => return false,
+    };
     // SAFETY: an array of valid strings and its length.
-    let answer = api!(RedisModule_ACLCheckCommandPermissions(
-        user,
-        pointers.as_mut_ptr(),
-        count
-    ));
-    // SAFETY: made above, and freed once.
-    let _ = api!(RedisModule_FreeModuleUser(user));
+    let answer = api!(RedisModule_ACLCheckCommandPermissions)
+        .map(|check| unsafe { check(user.0.as_ptr(), pointers.as_mut_ptr(), count) });
     answer == Some(OK)
 }
 
@@ -297,27 +317,13 @@ unsafe extern "C" fn on_command<C: Command>(
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
-    let ctx = Context::new(ctx);
+    // SAFETY: the server's context of this call.
+    let ctx = unsafe { Context::new(ctx) };
     ran::note(ctx);
-    let args: Vec<&[u8]> = if argv.is_null() {
-        Vec::new()
-    } else {
-        // SAFETY: the server passes an array of valid strings and its length, for this call.
-        let words = unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
-        words.iter().map(|word| bytes_of(*word)).collect()
-    };
+    // SAFETY: the server passes an array of valid strings and its length, for this call.
+    let args = unsafe { words(argv, argc) };
     if guard::enter("command", || C::run(ctx, &args)).is_none() {
         ctx.reply_error("ERR connage: internal fault, eviction has stopped: see the server's log");
     }
     OK
-}
-
-/// Words of `loadmodule`, in OnLoad.
-pub fn load_args<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
-    if argv.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the server passes an array of valid strings and its length, for the call of OnLoad.
-    let words = unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
-    words.iter().map(|word| bytes_of(*word)).collect()
 }

@@ -29,33 +29,26 @@ fn named(id: u64) -> raw::RedisModuleEvent {
 pub fn subscribe_clients<E: Events>(ctx: Context) -> bool {
     let event = named(raw::REDISMODULE_EVENT_CLIENT_CHANGE);
     // SAFETY: a callback that lives as long as the library; the server drops it before it unloads it.
-    api!(RedisModule_SubscribeToServerEvent(
-        ctx.raw(),
-        event,
-        Some(on_client::<E>)
-    )) == Some(OK)
+    api!(RedisModule_SubscribeToServerEvent)
+        .map(|call| unsafe { call(ctx.raw(), event, Some(on_client::<E>)) })
+        == Some(OK)
 }
 
 /// CONFIG, likewise.
 pub fn subscribe_settings<E: Events>(ctx: Context) -> bool {
     let event = named(raw::REDISMODULE_EVENT_CONFIG);
     // SAFETY: as above.
-    api!(RedisModule_SubscribeToServerEvent(
-        ctx.raw(),
-        event,
-        Some(on_settings::<E>)
-    )) == Some(OK)
+    api!(RedisModule_SubscribeToServerEvent)
+        .map(|call| unsafe { call(ctx.raw(), event, Some(on_settings::<E>)) })
+        == Some(OK)
 }
 
 /// CRON_LOOP, likewise.
 pub fn subscribe_cron<E: Events>(ctx: Context) -> bool {
     let event = named(raw::REDISMODULE_EVENT_CRON_LOOP);
     // SAFETY: as above.
-    api!(RedisModule_SubscribeToServerEvent(
-        ctx.raw(),
-        event,
-        Some(on_cron::<E>)
-    )) == Some(OK)
+    api!(RedisModule_SubscribeToServerEvent).map(|call| unsafe { call(ctx.raw(), event, Some(on_cron::<E>)) })
+        == Some(OK)
 }
 
 /// AFTER_SLEEP, while there is work. Never to be called inside a server event: the server walks its
@@ -64,7 +57,8 @@ pub fn subscribe_loop<E: Events>(ctx: Context, wanted: bool) -> bool {
     let event = named(raw::REDISMODULE_EVENT_EVENTLOOP);
     let callback: raw::RedisModuleEventCallback = if wanted { Some(on_loop::<E>) } else { None };
     // SAFETY: as in `subscribe_clients`; without a callback the server unsubscribes.
-    api!(RedisModule_SubscribeToServerEvent(ctx.raw(), event, callback)) == Some(OK)
+    api!(RedisModule_SubscribeToServerEvent).map(|call| unsafe { call(ctx.raw(), event, callback) })
+        == Some(OK)
 }
 
 /// Ends all subscriptions, those too that there are not. Redis 7.0 keeps those of a module that fails to load, and
@@ -80,7 +74,8 @@ pub fn unsubscribe(ctx: Context) {
         let callbacks: [raw::RedisModuleEventCallback; 2] = [Some(ignore), None];
         for callback in callbacks {
             // SAFETY: as in `subscribe_clients`; without a callback the server unsubscribes.
-            let _ = api!(RedisModule_SubscribeToServerEvent(ctx.raw(), named(id), callback));
+            api!(RedisModule_SubscribeToServerEvent)
+                .map(|call| unsafe { call(ctx.raw(), named(id), callback) });
         }
     }
 }
@@ -102,12 +97,14 @@ impl<T: AsRawFd> Watched<T> {
     pub fn new<E: Events>(waited_for: T) -> Option<Self> {
         let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
         // SAFETY: the descriptor is ours, and leaves the loop before it is closed: see `drop`.
-        let added = api!(RedisModule_EventLoopAdd(
-            waited_for.as_raw_fd(),
-            mask,
-            Some(on_timer::<E>),
-            std::ptr::null_mut()
-        ));
+        let added = api!(RedisModule_EventLoopAdd).map(|call| unsafe {
+            call(
+                waited_for.as_raw_fd(),
+                mask,
+                Some(on_timer::<E>),
+                std::ptr::null_mut(),
+            )
+        });
         (added == Some(OK)).then_some(Watched(waited_for))
     }
 
@@ -120,7 +117,7 @@ impl<T: AsRawFd> Drop for Watched<T> {
     fn drop(&mut self) {
         let mask = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
         // SAFETY: takes a descriptor out of the loop that is still open.
-        let _ = api!(RedisModule_EventLoopDel(self.0.as_raw_fd(), mask));
+        api!(RedisModule_EventLoopDel).map(|call| unsafe { call(self.0.as_raw_fd(), mask) });
     }
 }
 
@@ -137,7 +134,8 @@ unsafe extern "C" fn on_client<E: Events>(
     let info = unsafe { &*data.cast::<raw::RedisModuleClientInfo>() };
     let (id, flags) = (info.id, info.flags);
     let tls = flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_SSL) != 0;
-    let ctx = Context::new(ctx);
+    // SAFETY: the server's context of this call.
+    let ctx = unsafe { Context::new(ctx) };
     let work = || match subevent {
         raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED => E::connected(ctx, id, tls),
         raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => E::disconnected(ctx, id),
@@ -184,7 +182,9 @@ unsafe extern "C" fn on_cron<E: Events>(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    guard::enter("cron", || E::cron(Context::new(ctx)));
+    // SAFETY: the server's context of this call.
+    let ctx = unsafe { Context::new(ctx) };
+    guard::enter("cron", || E::cron(ctx));
 }
 
 unsafe extern "C" fn on_loop<E: Events>(
@@ -194,7 +194,9 @@ unsafe extern "C" fn on_loop<E: Events>(
     _data: *mut c_void,
 ) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
-        guard::enter("event-loop", || E::after_sleep(Context::new(ctx)));
+        // SAFETY: the server's context of this call.
+        let ctx = unsafe { Context::new(ctx) };
+        guard::enter("event-loop", || E::after_sleep(ctx));
     }
 }
 

@@ -29,12 +29,8 @@ pub fn log(ctx: Option<Context>, level: Level, line: &str) {
     let text = c_string(&clean);
     let ctx = ctx.map_or(std::ptr::null_mut(), Context::raw);
     // SAFETY: the format takes one C string, which outlives the call; the context may be null.
-    let _ = api!(RedisModule_Log(
-        ctx,
-        level.as_ptr(),
-        c"%s".as_ptr(),
-        text.as_ptr()
-    ));
+    let _ =
+        api!(RedisModule_Log).map(|call| unsafe { call(ctx, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) });
 }
 
 /// The module's settings, by their place in its table.
@@ -57,29 +53,33 @@ pub fn register_setting<S: Store>(ctx: Context, index: usize, name: &str, defaul
     let (name, default) = (c_string(name), c_string(default));
     // SAFETY: the server copies the strings, and the callbacks live as long as the library; the
     // private data is a number in the guise of a pointer.
-    let done = api!(RedisModule_RegisterStringConfig(
-        ctx.raw(),
-        name.as_ptr(),
-        default.as_ptr(),
-        raw::REDISMODULE_CONFIG_DEFAULT,
-        Some(on_get::<S>),
-        Some(on_set::<S>),
-        Some(on_apply::<S>),
-        index as *mut c_void,
-    ));
+    let done = api!(RedisModule_RegisterStringConfig).map(|call| unsafe {
+        call(
+            ctx.raw(),
+            name.as_ptr(),
+            default.as_ptr(),
+            raw::REDISMODULE_CONFIG_DEFAULT,
+            Some(on_get::<S>),
+            Some(on_set::<S>),
+            Some(on_apply::<S>),
+            index as *mut c_void,
+        )
+    });
     index < PLACES && done == Some(OK)
 }
 
 /// Has the server give every setting its value: from its configuration file, or else the default.
 pub fn load_settings(ctx: Context) -> bool {
     // SAFETY: to be called once, in OnLoad, after all settings are registered.
-    api!(RedisModule_LoadConfigs(ctx.raw())) == Some(OK)
+    api!(RedisModule_LoadConfigs).map(|call| unsafe { call(ctx.raw()) }) == Some(OK)
 }
 
 /// Takes back what the server was lent.
 pub fn free_lent() {
     for place in &LENT {
-        drop(Text::take(place.swap(std::ptr::null_mut(), Ordering::Relaxed)));
+        let lent = place.swap(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: made by `on_get`, and taken out of its place, so freed once.
+        drop(unsafe { Text::take(lent) });
     }
 }
 
@@ -91,7 +91,10 @@ unsafe extern "C" fn on_get<S: Store>(
     let value = guard::enter("setting", || S::get(index)).unwrap_or_default();
     let made = Text::new(value.as_bytes()).map_or(std::ptr::null_mut(), Text::into_raw);
     if let Some(place) = LENT.get(index) {
-        drop(Text::take(place.swap(made, Ordering::Relaxed)));
+        let lent = place.swap(made, Ordering::Relaxed);
+        // SAFETY: made by an earlier call, and taken out of its place, so freed once. The server has read it: it
+        // copies a value before it asks for another.
+        drop(unsafe { Text::take(lent) });
     }
     made
 }
@@ -102,7 +105,9 @@ unsafe extern "C" fn on_set<S: Store>(
     index: *mut c_void,
     error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
-    let result = guard::enter("setting", || S::set(index as usize, bytes_of(value)));
+    // SAFETY: the server lends a valid string for this call.
+    let value = unsafe { bytes_of(value) };
+    let result = guard::enter("setting", || S::set(index as usize, value));
     let message = match result {
         Some(Ok(())) => return OK,
         Some(Err(message)) => message,

@@ -5,10 +5,11 @@ use super::{api, Context};
 use redis_module::raw;
 use std::os::raw::{c_int, c_long, c_longlong};
 
-impl Context {
+impl Context<'_> {
     pub fn reply_integer(self, value: i64) {
         // SAFETY: queues a reply for the context's client, here and below.
-        let _ = api!(RedisModule_ReplyWithLongLong(self.raw(), value as c_longlong));
+        let _ =
+            api!(RedisModule_ReplyWithLongLong).map(|call| unsafe { call(self.raw(), value as c_longlong) });
     }
 
     pub fn reply_count(self, value: u64) {
@@ -17,27 +18,25 @@ impl Context {
 
     pub fn reply_bulk(self, bytes: &[u8]) {
         // SAFETY: pointer and length are of one slice, and the server copies it.
-        let _ = api!(RedisModule_ReplyWithStringBuffer(
-            self.raw(),
-            bytes.as_ptr().cast(),
-            bytes.len()
-        ));
+        api!(RedisModule_ReplyWithStringBuffer)
+            .map(|call| unsafe { call(self.raw(), bytes.as_ptr().cast(), bytes.len()) });
     }
 
     pub fn reply_ok(self) {
         // SAFETY: a constant C string.
-        let _ = api!(RedisModule_ReplyWithSimpleString(self.raw(), c"OK".as_ptr()));
+        let _ =
+            api!(RedisModule_ReplyWithSimpleString).map(|call| unsafe { call(self.raw(), c"OK".as_ptr()) });
     }
 
     pub fn reply_array(self, len: usize) {
         // SAFETY: `len` elements follow.
-        let _ = api!(RedisModule_ReplyWithArray(self.raw(), len as c_long));
+        api!(RedisModule_ReplyWithArray).map(|call| unsafe { call(self.raw(), len as c_long) });
     }
 
     /// A map in RESP3, a flat array of twice as many in RESP2.
     pub fn reply_map(self, len: usize) {
         // SAFETY: `len` pairs follow.
-        let _ = api!(RedisModule_ReplyWithMap(self.raw(), len as c_long));
+        api!(RedisModule_ReplyWithMap).map(|call| unsafe { call(self.raw(), len as c_long) });
     }
 
     /// `text` with its code in front; whatever in it would break the protocol is replaced.
@@ -48,12 +47,12 @@ impl Context {
             .collect();
         let line = c_string(&line);
         // SAFETY: a C string that the server copies.
-        let _ = api!(RedisModule_ReplyWithError(self.raw(), line.as_ptr()));
+        api!(RedisModule_ReplyWithError).map(|call| unsafe { call(self.raw(), line.as_ptr()) });
     }
 
     pub fn reply_wrong_arity(self) {
         // SAFETY: as above.
-        let _ = api!(RedisModule_WrongArity(self.raw()));
+        api!(RedisModule_WrongArity).map(|call| unsafe { call(self.raw()) });
     }
 }
 
@@ -64,11 +63,8 @@ impl InfoSection {
     pub fn field(&self, name: &str, value: i64) {
         let name = c_string(name);
         // SAFETY: the context is valid during the callback, and the server copies the name.
-        let _ = api!(RedisModule_InfoAddFieldLongLong(
-            self.0,
-            name.as_ptr(),
-            value as c_longlong
-        ));
+        api!(RedisModule_InfoAddFieldLongLong)
+            .map(|call| unsafe { call(self.0, name.as_ptr(), value as c_longlong) });
     }
 }
 
@@ -79,7 +75,8 @@ pub trait Info {
 
 pub fn register_info<I: Info>(ctx: Context) -> bool {
     // SAFETY: a callback that lives as long as the library.
-    api!(RedisModule_RegisterInfoFunc(ctx.raw(), Some(on_info::<I>))) == Some(super::OK)
+    api!(RedisModule_RegisterInfoFunc).map(|call| unsafe { call(ctx.raw(), Some(on_info::<I>)) })
+        == Some(super::OK)
 }
 
 unsafe extern "C" fn on_info<I: Info>(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report: c_int) {
@@ -89,7 +86,7 @@ unsafe extern "C" fn on_info<I: Info>(ctx: *mut raw::RedisModuleInfoCtx, for_cra
     }
     let work = || {
         // SAFETY: valid during this callback; without a name the section is called as the module is.
-        let wanted = api!(RedisModule_InfoAddSection(ctx, std::ptr::null()));
+        let wanted = api!(RedisModule_InfoAddSection).map(|call| unsafe { call(ctx, std::ptr::null()) });
         if wanted == Some(super::OK) {
             I::tell(&InfoSection(ctx));
         }

@@ -3,6 +3,7 @@
 use super::{api, Context};
 use redis_module::raw;
 use std::ffi::CString;
+use std::os::raw::c_int;
 use std::slice;
 
 /// A string of the server's that we own.
@@ -13,29 +14,30 @@ impl Text {
     pub fn new(bytes: &[u8]) -> Option<Text> {
         // SAFETY: pointer and length are of one slice, and the server copies it. Without a context
         // the string is not put under automatic memory management: it is ours.
-        let made = api!(RedisModule_CreateString(
-            std::ptr::null_mut(),
-            bytes.as_ptr().cast(),
-            bytes.len()
-        ))?;
+        let made = api!(RedisModule_CreateString)
+            .map(|call| unsafe { call(std::ptr::null_mut(), bytes.as_ptr().cast(), bytes.len()) })?;
         (!made.is_null()).then(|| Text(made))
     }
 
     /// Takes over a string that the server made for us.
-    pub fn take(made: *mut raw::RedisModuleString) -> Option<Text> {
+    ///
+    /// # Safety
+    /// The string is ours, and nobody else frees it; or the pointer is null.
+    pub(super) unsafe fn take(made: *mut raw::RedisModuleString) -> Option<Text> {
         (!made.is_null()).then(|| Text(made))
     }
 
-    pub fn raw(&self) -> *mut raw::RedisModuleString {
+    pub(super) fn raw(&self) -> *mut raw::RedisModuleString {
         self.0
     }
 
     pub fn bytes(&self) -> &[u8] {
-        bytes_of(self.0)
+        // SAFETY: it is ours, and lives as long as `self`.
+        unsafe { bytes_of(self.0) }
     }
 
     /// Hands it over to the server, which frees it.
-    pub fn into_raw(self) -> *mut raw::RedisModuleString {
+    pub(super) fn into_raw(self) -> *mut raw::RedisModuleString {
         let made = self.0;
         std::mem::forget(self);
         made
@@ -45,22 +47,39 @@ impl Text {
 impl Drop for Text {
     fn drop(&mut self) {
         // SAFETY: it is ours, and freed once.
-        let _ = api!(RedisModule_FreeString(std::ptr::null_mut(), self.0));
+        api!(RedisModule_FreeString).map(|call| unsafe { call(std::ptr::null_mut(), self.0) });
     }
 }
 
-/// The bytes of a string that the server lends us for the length of a call.
-pub fn bytes_of<'a>(string: *const raw::RedisModuleString) -> &'a [u8] {
+/// The bytes of a string.
+///
+/// # Safety
+/// The string is a valid one of the server's for as long as `'a`, or the pointer is null.
+pub(super) unsafe fn bytes_of<'a>(string: *const raw::RedisModuleString) -> &'a [u8] {
     if string.is_null() {
         return &[];
     }
     let mut len = 0;
     // SAFETY: a valid string of the server's, which outlives the call that lends it.
-    match api!(RedisModule_StringPtrLen(string, &raw mut len)) {
+    match api!(RedisModule_StringPtrLen).map(|call| unsafe { call(string, &raw mut len) }) {
         // SAFETY: the server vouches for pointer and length.
         Some(start) if !start.is_null() => unsafe { slice::from_raw_parts(start.cast(), len) },
         _ => &[],
     }
+}
+
+/// The words of a command, or of `loadmodule`.
+///
+/// # Safety
+/// `argv` is an array of `argc` valid strings of the server's for as long as `'a`, or null.
+pub(super) unsafe fn words<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
+    if argv.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as above.
+    let words = unsafe { slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or(0)) };
+    // SAFETY: as above.
+    words.iter().map(|word| unsafe { bytes_of(*word) }).collect()
 }
 
 /// For APIs that take C strings: what comes after a NUL is cut.
@@ -71,12 +90,16 @@ pub fn c_string(text: &str) -> CString {
 
 /// User name of a connection; `None` when it is gone.
 pub fn user_of(ctx: Context, id: u64) -> Option<Text> {
-    // SAFETY: the id is looked up by the server; the string is ours, as no automatic memory is on.
-    Text::take(api!(RedisModule_GetClientUserNameById(ctx.raw(), id))?)
+    // SAFETY: the id is looked up by the server.
+    let name = api!(RedisModule_GetClientUserNameById).map(|get| unsafe { get(ctx.raw(), id) })?;
+    // SAFETY: made for us, as no automatic memory is on.
+    unsafe { Text::take(name) }
 }
 
 /// Name that a connection gave itself; `None` when it has none or is gone.
 pub fn name_of(ctx: Context, id: u64) -> Option<Text> {
-    // SAFETY: as above.
-    Text::take(api!(RedisModule_GetClientNameById(ctx.raw(), id))?)
+    // SAFETY: the id is looked up by the server.
+    let name = api!(RedisModule_GetClientNameById).map(|get| unsafe { get(ctx.raw(), id) })?;
+    // SAFETY: made for us, as no automatic memory is on.
+    unsafe { Text::take(name) }
 }

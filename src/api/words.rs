@@ -5,20 +5,20 @@ use super::call::{call, Reply};
 use super::{api, Context, OK};
 
 /// `N` words as the server prints them.
-pub struct Words<const N: usize> {
+pub struct Words<'call, const N: usize> {
     texts: [&'static str; N],
     /// The answer that holds them, if there is one.
-    printed: Option<Reply>,
+    printed: Option<Reply<'call>>,
 }
 
-impl<const N: usize> Words<N> {
+impl<'call, const N: usize> Words<'call, N> {
     /// To be sent as texts, for a reply too short to repay the printing.
     pub fn plain(texts: [&'static str; N]) -> Self {
         Words { texts, printed: None }
     }
 
     /// Has the server print `texts`: as the keys of a command that takes any, which nothing runs.
-    pub fn print(ctx: Context, texts: [&'static str; N]) -> Self {
+    pub fn print(ctx: Context<'call>, texts: [&'static str; N]) -> Self {
         let mut args: Vec<&[u8]> = vec![b"GETKEYS", b"DEL"];
         args.extend(texts.iter().map(|text| text.as_bytes()));
         let printed = call(ctx, c"COMMAND", &args).filter(|reply| reply.error().is_none());
@@ -35,11 +35,12 @@ impl<const N: usize> Words<N> {
     fn reply_printed(&self, ctx: Context, index: usize) -> Option<bool> {
         let printed = self.printed.as_ref()?;
         // SAFETY: a valid reply; out of range gives null.
-        let word = api!(RedisModule_CallReplyArrayElement(printed.raw(), index))?;
+        let word =
+            api!(RedisModule_CallReplyArrayElement).map(|call| unsafe { call(printed.raw(), index) })?;
         if word.is_null() {
             return None;
         }
         // SAFETY: an element of a reply that is alive.
-        Some(api!(RedisModule_ReplyWithCallReply(ctx.raw(), word))? == OK)
+        Some(api!(RedisModule_ReplyWithCallReply).map(|call| unsafe { call(ctx.raw(), word) })? == OK)
     }
 }

@@ -10,9 +10,9 @@ pub mod select;
 pub mod self_;
 
 use crate::api::command::{self, try_as_caller, Command, Rights};
-use crate::api::text::user_of;
-use crate::api::{self, Context};
+use crate::api::Context;
 use connage_engine::request::Wrong;
+use std::ffi::CStr;
 
 /// As CLIENT's: not from scripts, but while loading and while stale.
 const FLAGS: &str = "admin deny-script allow-loading allow-stale";
@@ -28,6 +28,8 @@ enum Counterpart {
     ConfigResetStat,
 }
 
+/// A use of CONFIG that changes nothing, and shows nothing.
+const GET_NOTHING: (&CStr, &[&[u8]]) = (c"CONFIG", &[b"GET", b""]);
 /// What only the caller's name can be asked about: no use of it changes nothing.
 const RESETSTAT: &[&[u8]] = &[b"CONFIG", b"RESETSTAT"];
 
@@ -47,19 +49,9 @@ impl Counterpart {
         match self {
             Counterpart::ClientKill => try_as_caller(ctx, c"CLIENT", &[b"KILL", b"ID", b"1", b"?"]),
             Counterpart::ClientList => try_as_caller(ctx, c"CLIENT", &[b"LIST", b"?"]),
-            Counterpart::ConfigGet => try_as_caller(ctx, c"CONFIG", &[b"GET", b""]),
+            Counterpart::ConfigGet => try_as_caller(ctx, GET_NOTHING.0, GET_NOTHING.1),
             Counterpart::ConfigSet => try_as_caller(ctx, c"CONFIG", &[b"SET", b"?", b"", b"?"]),
-            Counterpart::ConfigResetStat => {
-                let known = user_of(ctx, api::caller(ctx)).is_some();
-                let to_get = Counterpart::ConfigGet.rights(ctx);
-                if to_get == Rights::NoCommand || !known && to_get == Rights::NoUser {
-                    to_get
-                } else if command::may_by_name(ctx, RESETSTAT) {
-                    Rights::Granted
-                } else {
-                    Rights::Denied
-                }
-            }
+            Counterpart::ConfigResetStat => command::rights_by_name(ctx, RESETSTAT, GET_NOTHING),
         }
     }
 }
