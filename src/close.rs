@@ -107,14 +107,12 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
 /// Whether the server would write a line for each eviction, asked once a second: making them for nothing
 /// costs as much as a look.
 fn is_verbose(ctx: Context, now: Micros) -> bool {
-    let due = state::with(|state| state.summary.is_level_due(now)).unwrap_or(false);
-    if due {
-        // Where the server does not say (`rename-command`), it drops what is too much by itself.
+    let is_known = state::with(|state| state.verbosity.is_known(now)).unwrap_or(true);
+    if !is_known {
         let level = look::setting(ctx, b"loglevel");
-        let verbose = level.is_none_or(|level| matches!(level.as_slice(), b"debug" | b"verbose"));
-        state::with(|state| state.summary.set_level(now, verbose));
+        state::with(|state| state.verbosity.set(now, level.as_deref()));
     }
-    state::with(|state| state.summary.is_verbose()).unwrap_or(false)
+    state::with(|state| state.verbosity.is_verbose()).unwrap_or(false)
 }
 
 /// One look with many long names in it would stand for as long as it takes to print them all.

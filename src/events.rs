@@ -115,7 +115,9 @@ fn housekeep(ctx: Context, now: Micros) {
     }
     warn_of_no_room(now);
     advise_jitter();
-    state::with(|state| state.summary.tell(now));
+    if let Some(line) = state::with(|state| state.summary.step(now)).flatten() {
+        server_log::notice(&line);
+    }
     verify::run_if_due(ctx, now);
 }
 

@@ -7,10 +7,10 @@ use crate::gates::Gates;
 use crate::kernel::clock;
 use crate::linger::Linger;
 use crate::pacemaker::Pacemaker;
-use crate::server_log::Summary;
 use connage_engine::policy::settings::Settings;
 use connage_engine::reaper::verify::Verifier;
 use connage_engine::reaper::Reaper;
+use connage_engine::record::summary::{Summary, Verbosity};
 use connage_engine::text::time::Micros;
 use std::sync::{Mutex, TryLockError};
 
@@ -24,6 +24,7 @@ pub struct State {
     pub gates: Gates,
     pub pacemaker: Pacemaker,
     pub summary: Summary,
+    pub verbosity: Verbosity,
     pub verifier: Verifier,
     /// The log has told that a limit without jitter is none for so many.
     pub told_of_jitter: bool,
@@ -41,6 +42,7 @@ impl State {
             gates: Gates::default(),
             pacemaker: Pacemaker::default(),
             summary: Summary::default(),
+            verbosity: Verbosity::default(),
             verifier: Verifier::default(),
             told_of_jitter: false,
             unload_refused_at: None,
