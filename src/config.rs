@@ -4,7 +4,7 @@
 //! A setter stages, and `apply` commits what was staged: CONFIG SET of several names is all or
 //! nothing. At load nobody calls `apply`, so loading commits by itself.
 
-use crate::api::register::{self, Store};
+use crate::api::setting::{self, Store};
 use crate::api::{self, guard, Context};
 use crate::kernel::{self, clock};
 use crate::{events, server_log, state, verify};
@@ -112,8 +112,9 @@ fn restart(ctx: Context) {
 
 /// Adds the settings to the server's, with `defaults`, and gives each its value.
 pub fn register(ctx: Context, defaults: &Settings) -> bool {
-    let added = Name::ALL.iter().enumerate().all(|(index, name)| {
-        register::register_setting::<Config>(ctx, index, name.as_str(), &defaults.get(*name))
-    });
-    added && register::load_settings(ctx)
+    let added = Name::ALL
+        .iter()
+        .enumerate()
+        .all(|(index, name)| setting::register::<Config>(ctx, index, name.as_str(), &defaults.get(*name)));
+    added && setting::load_all(ctx)
 }

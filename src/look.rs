@@ -51,7 +51,7 @@ pub fn awaits_link(client: &Client) -> bool {
     }
     let words: Vec<&[u8]> = client.cmd.split(|byte| *byte == b'|').collect();
     // The server's own, whom it does not ask for rights.
-    client.user == b"(superuser)" || api::command::user_may(client.user, &words)
+    client.user == b"(superuser)" || api::rights::user_may(client.user, &words)
 }
 
 fn socket_received(client: &Client) -> Option<Received> {

@@ -1,6 +1,6 @@
 //! Module: loading and unloading, the table of contents of the shell.
 
-use crate::api::register::{log, Level};
+use crate::api::log::{log, Level};
 use crate::api::{entry, event, guard, reply, Context};
 use crate::kernel::{self, clock};
 use crate::{api, commands, config, events, fault, info, look, server_log, state, unload, verify};
@@ -156,5 +156,5 @@ fn tear_down(ctx: Context) {
     event::unsubscribe(ctx);
     state::remove();
     api::free_own_context();
-    api::register::free_lent();
+    api::setting::free_lent();
 }

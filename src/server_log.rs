@@ -1,16 +1,16 @@
 //! Server log: what the module writes to it, and the only place that does once the module is loaded.
 
 use crate::api;
-use crate::api::register::{self, Level};
+use crate::api::log::{log, Level};
 use connage_engine::client::Client;
 use connage_engine::reaper::Closing;
 use connage_engine::text::word::cut;
 
 /// With the module's own context the server puts our name in front.
 fn write(level: Level, line: &str) {
-    let told = api::with_own_context(|ctx| register::log(Some(ctx), level, line));
+    let told = api::with_own_context(|ctx| log(Some(ctx), level, line));
     if told.is_none() {
-        register::log(None, level, line);
+        log(None, level, line);
     }
 }
 

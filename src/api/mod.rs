@@ -8,10 +8,12 @@ pub mod command;
 pub mod entry;
 pub mod event;
 pub mod guard;
+pub mod log;
 pub mod ran;
-pub mod register;
 pub mod reply;
+pub mod rights;
 pub mod server_info;
+pub mod setting;
 pub mod text;
 pub mod words;
 

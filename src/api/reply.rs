@@ -8,8 +8,7 @@ use std::os::raw::{c_int, c_long, c_longlong};
 impl Context<'_> {
     pub fn reply_integer(self, value: i64) {
         // SAFETY: queues a reply for the context's client, here and below.
-        let _ =
-            api!(RedisModule_ReplyWithLongLong).map(|call| unsafe { call(self.raw(), value as c_longlong) });
+        api!(RedisModule_ReplyWithLongLong).map(|call| unsafe { call(self.raw(), value as c_longlong) });
     }
 
     pub fn reply_count(self, value: u64) {
@@ -24,8 +23,7 @@ impl Context<'_> {
 
     pub fn reply_ok(self) {
         // SAFETY: a constant C string.
-        let _ =
-            api!(RedisModule_ReplyWithSimpleString).map(|call| unsafe { call(self.raw(), c"OK".as_ptr()) });
+        api!(RedisModule_ReplyWithSimpleString).map(|call| unsafe { call(self.raw(), c"OK".as_ptr()) });
     }
 
     pub fn reply_array(self, len: usize) {

@@ -9,7 +9,8 @@ pub mod rows;
 pub mod select;
 pub mod self_;
 
-use crate::api::command::{self, try_as_caller, Command, Rights};
+use crate::api::command::{self, Command};
+use crate::api::rights::{by_name, try_as_caller, Rights};
 use crate::api::Context;
 use connage_engine::request::Wrong;
 use std::ffi::CStr;
@@ -51,7 +52,7 @@ impl Counterpart {
             Counterpart::ClientList => try_as_caller(ctx, c"CLIENT", &[b"LIST", b"?"]),
             Counterpart::ConfigGet => try_as_caller(ctx, GET_NOTHING.0, GET_NOTHING.1),
             Counterpart::ConfigSet => try_as_caller(ctx, c"CONFIG", &[b"SET", b"?", b"", b"?"]),
-            Counterpart::ConfigResetStat => command::rights_by_name(ctx, RESETSTAT, GET_NOTHING),
+            Counterpart::ConfigResetStat => by_name(ctx, RESETSTAT, GET_NOTHING),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! nothing walks all clients.
 
 use crate::api::client::info;
-use crate::api::command;
+use crate::api::rights;
 use crate::api::{self, Context};
 use crate::{look, state};
 use connage_engine::client::info_line;
@@ -142,7 +142,7 @@ pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
 /// # Errors
 /// The filter names such a user.
 pub fn refuse_unknown_users(filter: &Filter) -> Result<(), String> {
-    match filter.users().find(|user| !command::is_user(user)) {
+    match filter.users().find(|user| !rights::is_user(user)) {
         Some(user) => Err(format!(
             "ERR USER: there is no user {}: ACL LIST names them",
             shown(user)

@@ -1,37 +1,10 @@
-//! Settings in the server's own store, and messages in its log.
+//! The module's settings in the server's own store.
 
 use super::text::{bytes_of, c_string, Text};
 use super::{api, guard, Context, OK};
 use redis_module::raw;
-use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
-
-/// Levels of the server's log.
-#[derive(Clone, Copy, Debug)]
-pub enum Level {
-    Verbose,
-    Notice,
-    Warning,
-}
-
-/// Writes a line to the server's log, which takes its message for a printf format: hence `%s`.
-pub fn log(ctx: Option<Context>, level: Level, line: &str) {
-    let level: &CStr = match level {
-        Level::Verbose => c"verbose",
-        Level::Notice => c"notice",
-        Level::Warning => c"warning",
-    };
-    let clean: String = line
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
-    let text = c_string(&clean);
-    let ctx = ctx.map_or(std::ptr::null_mut(), Context::raw);
-    // SAFETY: the format takes one C string, which outlives the call; the context may be null.
-    let _ =
-        api!(RedisModule_Log).map(|call| unsafe { call(ctx, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) });
-}
 
 /// The module's settings, by their place in its table.
 pub trait Store {
@@ -49,7 +22,7 @@ static LENT: [AtomicPtr<raw::RedisModuleString>; PLACES] =
     [const { AtomicPtr::new(std::ptr::null_mut()) }; PLACES];
 
 /// Adds a setting; its name without the module's.
-pub fn register_setting<S: Store>(ctx: Context, index: usize, name: &str, default: &str) -> bool {
+pub fn register<S: Store>(ctx: Context, index: usize, name: &str, default: &str) -> bool {
     let (name, default) = (c_string(name), c_string(default));
     // SAFETY: the server copies the strings, and the callbacks live as long as the library; the
     // private data is a number in the guise of a pointer.
@@ -69,7 +42,7 @@ pub fn register_setting<S: Store>(ctx: Context, index: usize, name: &str, defaul
 }
 
 /// Has the server give every setting its value: from its configuration file, or else the default.
-pub fn load_settings(ctx: Context) -> bool {
+pub fn load_all(ctx: Context) -> bool {
     // SAFETY: to be called once, in OnLoad, after all settings are registered.
     api!(RedisModule_LoadConfigs).map(|call| unsafe { call(ctx.raw()) }) == Some(OK)
 }
