@@ -5,7 +5,7 @@ use crate::api::{entry, event, guard, reply, Context};
 use crate::kernel::{self, clock};
 use crate::{api, commands, config, events, fault, info, look, server_log, state, unload, verify};
 use connage_engine::policy::settings::{self, Settings};
-use connage_engine::reaper::Reaper;
+use connage_engine::reaper::{lookups, Reaper};
 use redis_module::raw;
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -136,8 +136,7 @@ fn warn_of_missing_commands(ctx: Context) {
              written to the configuration file",
         );
     }
-    if !look::has_command(ctx, c"ACL", &[b"WHOAMI"])
-        && api::server_version() >= unload::RECOMPUTES_RULES_SINCE
+    if !look::has_command(ctx, c"ACL", &[b"WHOAMI"]) && lookups::works_out_rules_again(api::server_version())
     {
         server_log::warning(
             "the server has no ACL (rename-command): it can't be seen whether an ACL rule names a command of the \

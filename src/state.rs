@@ -8,6 +8,7 @@ use crate::kernel::clock;
 use crate::linger::Linger;
 use crate::pacemaker::Pacemaker;
 use connage_engine::policy::settings::Settings;
+use connage_engine::reaper::lookups::Insistence;
 use connage_engine::reaper::verify::Verifier;
 use connage_engine::reaper::Reaper;
 use connage_engine::record::summary::{Summary, Verbosity};
@@ -28,7 +29,7 @@ pub struct State {
     pub verifier: Verifier,
     /// The log has told that a limit without jitter is none for so many.
     pub told_of_jitter: bool,
-    pub unload_refused_at: Option<Micros>,
+    pub insistence: Insistence,
     /// Nobody who is not tracked was there before.
     pub untracked_since: Micros,
 }
@@ -45,7 +46,7 @@ impl State {
             verbosity: Verbosity::default(),
             verifier: Verifier::default(),
             told_of_jitter: false,
-            unload_refused_at: None,
+            insistence: Insistence::default(),
             untracked_since: clock::process_began(),
         }
     }

@@ -17,6 +17,7 @@ pub mod kept;
 pub mod linger;
 pub mod lingering;
 mod long;
+pub mod lookups;
 mod orders;
 pub mod prefetch;
 mod put_off;

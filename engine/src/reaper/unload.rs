@@ -44,9 +44,9 @@ impl fmt::Display for Why {
     }
 }
 
-/// How the server and the operator stand.
+/// What holds of the server, and of the operator who unloads.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances {
+pub struct Conditions {
     /// The server looks up the commands of a pipeline before it executes the first of them (Valkey 9, Redis 8.4).
     pub looks_ahead: bool,
     /// Threads of the server's look up the commands that they read (Valkey 8 and Redis 8, with `io-threads`).
@@ -69,7 +69,7 @@ fn is_ours(command: &[u8]) -> bool {
         .is_some_and(|(head, _)| head.eq_ignore_ascii_case(OURS))
 }
 
-fn fate(client: &Client, around: Circumstances) -> Fate {
+fn fate(client: &Client, conditions: Conditions) -> Fate {
     let ours = is_ours(client.cmd);
     if client.is_server_link() {
         // The commands of the module are never propagated: nothing of theirs is queued or comes later.
@@ -81,11 +81,11 @@ fn fate(client: &Client, around: Circumstances) -> Fate {
     }
     let queued = client.multi.is_some_and(|queued| queued > 0);
     let (blocked, unblocked) = (client.is_blocked(), client.is_unblocked());
-    if !ours && !queued && !(around.looks_ahead && (blocked || unblocked)) {
+    if !ours && !queued && !(conditions.looks_ahead && (blocked || unblocked)) {
         return Fate::Stays;
     }
     let insists_or = |why| {
-        if around.insists {
+        if conditions.insists {
             Fate::Ends
         } else {
             Fate::InTheWay(why)
@@ -119,7 +119,7 @@ fn fate(client: &Client, around: Circumstances) -> Fate {
     if client.argv_mem > 0 {
         return insists_or(Why::UnderWay);
     }
-    if around.threads_look_up && client.idle_s <= 1 {
+    if conditions.threads_look_up && client.idle_s <= 1 {
         return Fate::InTheWay(Why::Lately);
     }
     Fate::Ends
@@ -134,10 +134,10 @@ pub struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    pub fn of(clients: impl Iterator<Item = Client<'a>>, around: Circumstances) -> Self {
+    pub fn of(clients: impl Iterator<Item = Client<'a>>, conditions: Conditions) -> Self {
         let mut survey = Survey::default();
         for client in clients {
-            match fate(&client, around) {
+            match fate(&client, conditions) {
                 Fate::Stays => {}
                 Fate::Ends => survey.end.push(client),
                 Fate::InTheWay(why) => survey.in_the_way.push((why, client.id, client.addr)),
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    const FIRST: Circumstances = Circumstances {
+    const FIRST: Conditions = Conditions {
         looks_ahead: false,
         threads_look_up: false,
         insists: false,
@@ -341,7 +341,7 @@ mod tests {
                 [(false, false), (false, true), (true, false), (true, true)].map(|(looks_ahead, insists)| {
                     fate(
                         &client,
-                        Circumstances {
+                        Conditions {
                             looks_ahead,
                             insists,
                             ..FIRST
@@ -354,15 +354,15 @@ mod tests {
 
     #[test]
     fn where_threads_look_up_commands_nobody_may_have_run_ours_within_the_second() {
-        let around = Circumstances {
+        let conditions = Conditions {
             threads_look_up: true,
             ..FIRST
         };
-        let idle = |idle_s| fate(&Client { idle_s, ..OURS }, around);
+        let idle = |idle_s| fate(&Client { idle_s, ..OURS }, conditions);
         assert_eq!(idle(0), Fate::InTheWay(Why::Lately));
         assert_eq!(idle(1), Fate::InTheWay(Why::Lately));
         assert_eq!(idle(2), Fate::Ends);
-        assert_eq!(fate(&IDLE, around), Fate::Stays);
+        assert_eq!(fate(&IDLE, conditions), Fate::Stays);
     }
 
     fn survey<'a>(clients: &[Client<'a>]) -> Survey<'a> {
