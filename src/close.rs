@@ -33,7 +33,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     let is_held_up = |id: ClientId| client::info(id.0).is_some_and(|info| info.is_held_up());
     let Some(mut round) = state::with(|state| {
         #[cfg(feature = "test-faults")]
-        crate::faults::strike_a_round();
+        crate::test_faults::strike_a_round();
         let mut round = state.reaper.tick(now);
         state.reaper.let_the_quiet_pass(now, &mut round, is_held_up);
         round
@@ -224,7 +224,7 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool 
 /// Has the socket ready for the server to close it.
 fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> {
     #[cfg(feature = "test-faults")]
-    if crate::faults::leaves_sockets_alone() {
+    if crate::test_faults::leaves_sockets_alone() {
         return Ok(());
     }
     let (id, fd) = (client.id, client.fd);

@@ -13,8 +13,6 @@ mod commands;
 mod config;
 mod events;
 mod fault;
-#[cfg(feature = "test-faults")]
-mod faults;
 mod gates;
 mod info;
 #[allow(unsafe_code)] // The kernel's calls.
@@ -25,5 +23,7 @@ mod module;
 mod pacemaker;
 mod server_log;
 mod state;
+#[cfg(feature = "test-faults")]
+mod test_faults;
 mod unload;
 mod verify;

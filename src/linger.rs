@@ -226,9 +226,66 @@ impl Linger {
 
 #[cfg(test)]
 mod tests {
-    use super::{drops_nothing, no_duplicate};
-    use connage_engine::client::manner::Refusal::{self, Forbidden, NoNumber, ThisSocket};
-    use std::io;
+    use super::*;
+    use crate::kernel::tests::pair;
+    use connage_engine::client::manner::Refusal::{Forbidden, NoNumber, ThisSocket};
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    const PLAIN: Holding = Holding {
+        tls: false,
+        drops_input: false,
+        gated: false,
+        unix: false,
+    };
+
+    /// Enough for the numbers of a test's sockets.
+    fn linger() -> Linger {
+        let mut linger = Linger::default();
+        linger.set_max_clients(Some(64));
+        assert!(linger.left() > 0, "the limit of open files is too low to try it");
+        linger
+    }
+
+    #[test]
+    fn one_that_lingers_has_a_number_of_its_own_and_gets_all_and_a_clean_end() {
+        for drops_input in [false, true] {
+            let (mut client, mut server) = pair();
+            server.write_all(b"last words").expect("sent");
+            let mut linger = linger();
+            let how = Holding { drops_input, ..PLAIN };
+            let held = linger.hold(Micros(0), ClientId(1), server.as_raw_fd(), how);
+            assert_eq!((held, linger.count()), (Ok(()), 1));
+            let lowest = linger.all.room().lowest;
+            assert!(linger
+                .all
+                .sockets_mut()
+                .all(|socket| socket.fd.as_raw_fd() >= lowest));
+            drop(server);
+            // What meets a closed socket would be answered with a reset, and what was sent before be lost.
+            client.write_all(b"more").expect("sent");
+            std::thread::sleep(Duration::from_millis(20));
+            linger.step(Micros(20_000));
+            let mut all = String::new();
+            client.read_to_string(&mut all).expect("a clean end");
+            assert_eq!(all, "last words");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_descriptor_that_is_none_or_is_no_socket_is_nothing() {
+        let mut linger = linger();
+        assert_eq!(linger.hold(Micros(0), ClientId(1), -1, PLAIN), Err(ThisSocket));
+        let how = Holding {
+            drops_input: true,
+            ..PLAIN
+        };
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        let held = linger.hold(Micros(0), ClientId(1), file.as_raw_fd(), how);
+        assert_eq!(held, Err(ThisSocket));
+        assert_eq!((linger.count(), linger.next()), (0, None));
+        assert!(linger.can_drop_input() && linger.left() > 0, "others may");
+    }
 
     #[test]
     fn an_error_concerns_one_socket_unless_it_is_known_to_concern_all() {

@@ -39,7 +39,7 @@ pub fn seen(client: Client<'_>) -> Seen<'_> {
         awaits_link: awaits_link(&client),
     };
     #[cfg(feature = "test-faults")]
-    let seen = crate::faults::unlooked(seen);
+    let seen = crate::test_faults::unlooked(seen);
     seen
 }
 

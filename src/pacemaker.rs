@@ -28,7 +28,7 @@ impl Pacemaker {
     /// `None` for want of descriptors, or where the kernel would not set it.
     pub fn start<E: Events>() -> Option<Self> {
         #[cfg(feature = "test-faults")]
-        if crate::faults::has_no_timer() {
+        if crate::test_faults::has_no_timer() {
             return None;
         }
         let timer = Timer::new()?;
@@ -104,7 +104,7 @@ impl Pacemaker {
 
 fn set(timer: &Timer, after_us: Option<u64>) -> bool {
     #[cfg(feature = "test-faults")]
-    if crate::faults::refuses_timer() {
+    if crate::test_faults::refuses_timer() {
         return false;
     }
     timer.set(after_us)

@@ -127,3 +127,35 @@ pub fn start_pacemaker<E: Events>() -> bool {
     });
     ticks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_lent_once_at_a_time_and_whoever_asks_meanwhile_gets_none_and_stops_eviction() {
+        let _alone = guard::tests::alone();
+        let told = std::cell::Cell::new(0);
+        let enter = |work: &dyn Fn()| guard::run("entry", work, |_| told.set(told.get() + 1));
+        install(State::new(Reaper::new(Micros(0), 1, Settings::default())));
+        enter(&|| assert_eq!(with(|_| with(|_| ())), Some(None)));
+        assert_eq!((guard::is_healthy(), told.get()), (false, 1));
+        enter(&|| assert_eq!(with(|_| ()), None, "it may be broken"));
+        enter(&|| assert_eq!(with_any(|_| ()), Some(()), "to be mended"));
+        assert_eq!(told.get(), 1);
+        guard::heal();
+        enter(&|| assert_eq!(with(|_| ()), Some(())));
+
+        // After a panic as well.
+        let panics = || {
+            with(|_| panic!("inside"));
+        };
+        enter(&panics);
+        assert_eq!((guard::is_healthy(), told.get()), (false, 2));
+        assert_eq!(with_any(|_| ()), Some(()));
+        guard::heal();
+        remove();
+        assert_eq!(with(|_| ()), None, "taken away");
+        assert!(guard::is_healthy(), "which is no fault");
+    }
+}

@@ -71,3 +71,58 @@ impl ClientInfo {
         addr
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(ip: &[u8], port: u16, flags: u32) -> ClientInfo {
+        let mut addr = [0; 46];
+        for (place, byte) in addr.iter_mut().zip(ip) {
+            *place = byte.to_ne_bytes()[0] as _;
+        }
+        ClientInfo(raw::RedisModuleClientInfo {
+            version: 1,
+            flags: u64::from(flags),
+            id: 7,
+            addr,
+            port,
+            db: 0,
+        })
+    }
+
+    #[test]
+    fn an_address_is_written_as_client_list_writes_it() {
+        let longest = [b'1'; 50];
+        let cases: [(&[u8], u16, u32, String); 5] = [
+            (b"10.0.0.1", 65_535, 0, "10.0.0.1:65535".to_owned()),
+            (b"fe80::1%eth0", 9, 0, "[fe80::1%eth0]:9".to_owned()),
+            (b"", 0, 0, ":0".to_owned()),
+            // Without the NUL that it should end with.
+            (&longest, 1, 0, format!("{}:1", "1".repeat(46))),
+            (
+                b"/tmp/sock",
+                0,
+                raw::REDISMODULE_CLIENTINFO_FLAG_UNIXSOCKET,
+                String::new(),
+            ),
+        ];
+        for (ip, port, flags, want) in cases {
+            assert_eq!(client(ip, port, flags).addr(), want.as_bytes(), "{want}");
+        }
+    }
+
+    #[test]
+    fn a_client_in_multi_or_in_a_command_that_blocks_is_held_up() {
+        for (flags, held_up, tls) in [
+            (0, false, false),
+            (raw::REDISMODULE_CLIENTINFO_FLAG_MULTI, true, false),
+            (raw::REDISMODULE_CLIENTINFO_FLAG_BLOCKED, true, false),
+            (raw::REDISMODULE_CLIENTINFO_FLAG_SSL, false, true),
+            (raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB, false, false),
+        ] {
+            let client = client(b"10.0.0.1", 1, flags);
+            assert_eq!((client.is_held_up(), client.is_tls()), (held_up, tls), "{flags}");
+        }
+    }
+}

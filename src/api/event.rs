@@ -163,6 +163,9 @@ unsafe extern "C" fn on_settings<E: Events>(
     }
     // SAFETY: with this event the server passes such a structure, of at least version 1.
     let change = unsafe { &*data.cast::<SettingsChange>() };
+    if change.names.is_null() {
+        return;
+    }
     let work = || {
         for index in 0..change.changes as usize {
             // SAFETY: there are so many names.

@@ -55,7 +55,7 @@ pub fn run<R>(entry: &str, work: impl FnOnce() -> R, on_fault: impl FnOnce(&str)
     let _ = entry;
     let work = || {
         #[cfg(feature = "test-faults")]
-        crate::faults::strike(entry);
+        crate::test_faults::strike(entry);
         work()
     };
     match catch_unwind(AssertUnwindSafe(work)) {
@@ -84,13 +84,20 @@ pub fn run<R>(entry: &str, work: impl FnOnce() -> R, on_fault: impl FnOnce(&str)
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    // One test: that the module is healthy is known to all of it.
+    /// For a test that makes the module unhealthy, which is known to all of it.
+    pub fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[test]
     fn every_fault_is_contained_stops_eviction_and_is_told_once_it_can_be() {
+        let _alone = alone();
         let told = RefCell::new(Vec::new());
         let tell = |text: &str| told.borrow_mut().push(text.to_owned());
         assert_eq!(run("entry", || 7, tell), Some(7));

@@ -103,3 +103,27 @@ pub fn name_of(ctx: Context, id: u64) -> Option<Text> {
     // SAFETY: made for us, as no automatic memory is on.
     unsafe { Text::take(name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_c_string_ends_at_the_first_nul_and_a_string_that_is_not_there_is_empty() {
+        for (text, want) in [
+            ("", ""),
+            ("word", "word"),
+            ("a\0b", "a"),
+            ("\0", ""),
+            ("é%n", "é%n"),
+        ] {
+            assert_eq!(c_string(text).to_str(), Ok(want), "{text:?}");
+        }
+        // SAFETY: null is allowed.
+        assert_eq!(unsafe { bytes_of(std::ptr::null()) }, b"");
+        // SAFETY: null is allowed, whatever the count.
+        assert!(unsafe { words(std::ptr::null_mut(), 3) }.is_empty());
+        // A server that lacks the API.
+        assert!(Text::new(b"word").is_none());
+    }
+}

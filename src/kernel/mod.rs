@@ -4,7 +4,7 @@ pub mod clock;
 pub mod limits;
 pub mod socket;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 pub mod timer;
 
 /// Random bits, for the jitter's seed.

@@ -1,4 +1,4 @@
-//! Faults: switches for tests, absent from a release build. CONNAGE_TEST_FAULT in the server's
+//! Test faults: switches for tests, absent from a release build. CONNAGE_TEST_FAULT in the server's
 //! environment leaves out one of the precautions, to show what is lost without it.
 
 use connage_engine::client::quiet::Seen;
