@@ -71,15 +71,13 @@ fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
         if kill.skipme && client.id == caller || client.is_closing() {
             return false;
         }
-        if !filter.reach().replicas && look::awaits_link(client) {
-            return false;
-        }
+        let is_allowed = || filter.allows(client, || look::awaits_link(client));
         if filter.is_empty() {
             let expired = state::with(|state| state.reaper.is_expired(now, client));
-            return filter.allows(client) && expired == Some(true);
+            return expired == Some(true) && is_allowed();
         }
         let is_refused = client.is_master() && filter.names_id();
-        filter.matches(client, age) && (filter.allows(client) || is_refused)
+        filter.matches(client, age) && (is_refused || is_allowed())
     };
     let mut ids = Vec::new();
     select::each(ctx, candidates, kill.limit, true, picks, |client| {

@@ -122,7 +122,7 @@ pub fn requests(inputs: &mut Inputs) {
             for client in info_line::lines(&text) {
                 let _ = kill.filter.matches(&client, Millis(inputs.number()));
                 // The link to the master, by no words whatever.
-                assert!(!(client.has_flag(b'M') && kill.filter.allows(&client)));
+                assert!(!(client.has_flag(b'M') && kill.filter.allows(&client, || false)));
             }
         }
         Ok(KillRequest::Cancel) => {}

@@ -172,12 +172,6 @@ impl Client<'_> {
         self.has_flag(flag::MONITOR)
     }
 
-    /// Whether it asked for CLIENT NO-EVICT.
-    #[must_use]
-    pub fn is_no_evict(&self) -> bool {
-        self.has_flag(flag::NO_EVICT)
-    }
-
     /// Whether it waits in a blocking command.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
@@ -230,23 +224,11 @@ impl Client<'_> {
         self.has_flag(flag::MASTER)
     }
 
-    /// Whether it moves slots from server to server.
-    #[must_use]
-    pub fn moves_slots(&self) -> bool {
-        let never = |letter: &u8| flag::closable(*letter) == Closable::Never && *letter != flag::MASTER;
-        self.flags.iter().any(never)
-    }
-
-    /// Whether it is a replica's link.
-    #[must_use]
-    pub fn is_replica(&self) -> bool {
-        self.has_flag(flag::REPLICA)
-    }
-
     /// Whether it is a link of the server's own.
     #[must_use]
     pub fn is_server_link(&self) -> bool {
-        self.is_master() || self.is_replica() || self.moves_slots()
+        let is_link = |letter: &u8| matches!(flag::closable(*letter), Closable::Replica | Closable::Never);
+        self.flags.iter().any(is_link)
     }
 
     /// Whether the last command that it sent asks for such a link. Whoever was denied it has sent it as well:
@@ -301,15 +283,12 @@ mod tests {
         type Ask = fn(&Client<'_>) -> bool;
         let cases: &[(Ask, &str)] = &[
             (|c| c.is_monitor(), "O"),
-            (|c| c.is_no_evict(), "e"),
             (|c| c.is_blocked(), "b"),
             (|c| c.is_unblocked(), "u"),
             (|c| c.in_multi(), "x"),
             (|c| c.is_closing(), "A"),
             (|c| c.closes_after_reply(), "c"),
             (|c| c.is_server_link(), "SMiEgo"),
-            (|c| c.moves_slots(), "iEgo"),
-            (|c| c.is_replica(), "S"),
             (|c| c.is_master(), "M"),
             (|c| c.is_unix(), "U"),
         ];

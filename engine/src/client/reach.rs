@@ -20,13 +20,15 @@ impl Reach {
         protected: false,
     };
 
-    /// Whether `client` may be closed. All that it is has to be named: a replica with NO-EVICT is both.
+    /// Whether `client` may be closed. All that it is has to be named: a replica with NO-EVICT is both. Whoever
+    /// `awaits_link`, which is asked only where it decides, will be a replica's link, or one that moves slots.
     #[must_use]
-    pub fn allows(self, client: &Client) -> bool {
+    pub fn allows(self, client: &Client, awaits_link: impl FnOnce() -> bool) -> bool {
         client
             .flags
             .iter()
             .all(|letter| self.allows_letter(flag::closable(*letter)))
+            && (self.replicas || !awaits_link())
     }
 
     fn allows_letter(self, closable: Closable) -> bool {
@@ -77,8 +79,16 @@ mod tests {
                 ..Client::unknown(ClientId(1))
             };
             let reaches = [(false, false), (true, false), (false, true), (true, true)];
-            let allowed = reaches.map(|(replicas, protected)| Reach { replicas, protected }.allows(&client));
+            let reaches = reaches.map(|(replicas, protected)| Reach { replicas, protected });
+            let allowed = reaches.map(|reach| reach.allows(&client, || false));
             assert_eq!(allowed, expected, "{flags}");
+            let allowed = reaches.map(|reach| reach.allows(&client, || true));
+            let [_, replica, _, both] = expected;
+            assert_eq!(
+                allowed,
+                [false, replica, false, both],
+                "{flags}, and it awaits a link"
+            );
         }
         assert_eq!(Reach::AGE, Reach::default());
         for letter in 0..=u8::MAX {

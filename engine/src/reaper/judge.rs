@@ -13,7 +13,7 @@ use crate::reaper::drains::{backoff, Drain};
 use crate::reaper::prefetch::{self, Line};
 use crate::reaper::registry::State;
 use crate::reaper::share::Share;
-use crate::record::journal::{Circumstances, How, Reason};
+use crate::record::journal::{Eviction, How, Reason};
 use crate::text::time::{Micros, Millis};
 
 /// A connection that is to be closed now, and how.
@@ -208,7 +208,7 @@ impl Reaper {
         self.tally.count(How::DryRun, &reason);
         self.journal.add(
             &seen.client,
-            Circumstances {
+            Eviction {
                 time_ms: around.wall_ms,
                 age: Millis(now.since(birth) / 1_000),
                 limit: due.limit,
@@ -246,7 +246,7 @@ impl Reaper {
         }
         self.journal.add(
             client,
-            Circumstances {
+            Eviction {
                 time_ms: wall_ms,
                 age: closing.age,
                 limit: closing.limit,

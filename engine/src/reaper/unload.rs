@@ -102,7 +102,7 @@ fn fate(client: &Client, conditions: Conditions) -> Fate {
             insists_or(Why::Transaction)
         };
     }
-    if client.has_flag(b'A') {
+    if client.is_closing() {
         return Fate::Ends;
     }
     if client.obl > 0 || client.oll > 0 || client.omem > 0 {

@@ -83,7 +83,7 @@ pub struct Entry {
 
 /// What the engine knows of an eviction beside the client itself.
 #[derive(Clone, Debug)]
-pub struct Circumstances {
+pub struct Eviction {
     pub time_ms: u64,
     pub age: Millis,
     pub limit: Millis,
@@ -128,7 +128,7 @@ impl Journal {
         }
     }
 
-    pub fn add(&mut self, client: &Client, what: Circumstances) {
+    pub fn add(&mut self, client: &Client, what: Eviction) {
         let seq = self.next_seq;
         self.next_seq += 1;
         let is_own = what.reason == Reason::Own;
@@ -208,7 +208,7 @@ mod tests {
         let client = info_line::parse(line.as_bytes()).unwrap();
         journal.add(
             &client,
-            Circumstances {
+            Eviction {
                 time_ms: id,
                 age: Millis(id),
                 limit: Millis(1),
@@ -265,7 +265,7 @@ mod tests {
         let mut journal = Journal::new(2);
         let line = format!("id=1 addr=1.2.3.4:5 name={}", "n".repeat(1 << 20));
         let client = info_line::parse(line.as_bytes()).unwrap();
-        let what = Circumstances {
+        let what = Eviction {
             time_ms: 1,
             age: Millis(1),
             limit: Millis(1),

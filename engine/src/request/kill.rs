@@ -110,8 +110,8 @@ impl Filter {
 
     /// Whether KILL may close the connection, should it match.
     #[must_use]
-    pub fn allows(&self, client: &Client<'_>) -> bool {
-        self.reach().allows(client)
+    pub fn allows(&self, client: &Client<'_>, awaits_link: impl FnOnce() -> bool) -> bool {
+        self.reach().allows(client, awaits_link)
     }
 }
 
@@ -314,7 +314,7 @@ mod tests {
                 flags,
                 ..Client::unknown(ClientId(1))
             };
-            close(text).filter.allows(&client)
+            close(text).filter.allows(&client, || false)
         };
         for text in named.iter().chain(&unnamed) {
             for flags in ["N", "P", "xb", "U"] {

@@ -103,7 +103,7 @@ impl Reaper {
         awaits_link: bool,
         command: Option<Command>,
     ) -> Dues {
-        let is_within = |reach: Reach| reach.allows(client) && (reach.replicas || !awaits_link);
+        let is_within = |reach: Reach| reach.allows(client, || awaits_link);
         let subject = Subject {
             id: client.id,
             entry,
