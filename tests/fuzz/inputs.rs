@@ -190,13 +190,18 @@ impl Inputs {
         word
     }
 
+    /// A word that parsers know, or that looks like one, as it is.
+    pub fn known(&mut self) -> Vec<u8> {
+        words()[self.below(words().len())].clone().into_bytes()
+    }
+
     /// Something that could stand in a command.
     pub fn word(&mut self) -> Vec<u8> {
         let mut word = match self.below(10) {
             0 => self.bytes(12),
             1 | 2 => self.duration(),
             3 => self.of(NUMBERS).as_bytes().to_vec(),
-            _ => words()[self.below(words().len())].clone().into_bytes(),
+            _ => self.known(),
         };
         if self.chance(10) && !word.is_empty() {
             let at = self.below(word.len());
