@@ -8,7 +8,7 @@ rooms=(
     "engine/src/text:"
     "engine/src/client: text"
     "engine/src/policy: text client"
-    "engine/src/request: text client"
+    "engine/src/request: text client policy"
     "engine/src/record: text client"
     "engine/src/reaper: text client policy request record"
     "src/kernel:"

@@ -1,6 +1,6 @@
 //! The engine decides and never touches the server: no clock, no I/O, no randomness.
 //!
-//! Rooms that import downwards only: text < client < policy, request, record < reaper.
+//! Rooms that import downwards only: text < client < policy, record < request < reaper, but request not from record.
 
 #![cfg_attr(not(test), no_std)] // Only tests have std.
 #![forbid(unsafe_code)]

@@ -38,7 +38,7 @@ pub struct Closing {
 }
 
 impl Reaper {
-    /// What to do with a connection of [`Plan::known`](super::Plan::known), whose socket was just looked at.
+    /// What to do with a connection of [`Round::known`](super::Round::known), whose socket was just looked at.
     pub fn judge_known(
         &mut self,
         now: Micros,
