@@ -134,7 +134,7 @@ everything() {
 
 interpreter_of() { # PYTHON's version: pyenv's, uv's, or the system's
     compgen -G "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1.*/bin/python" | tail -1 | grep . ||
-        uv python find --quiet --no-python-downloads "$1" 2>/dev/null ||
+        uv python find --no-python-downloads "$1" 2>/dev/null ||
         command -v "python$1"
 }
 

@@ -91,6 +91,8 @@ def no_pause(pool: Any) -> None:
 def test_a_connection_at_its_end_is_used_on_while_no_new_one_can_be_made(
     server: Server, cls: Any, outage: Any, protocol: int
 ) -> None:
+    if redis.__version__.startswith("7.") and outage is out_of_reach and protocol == 3:
+        pytest.skip("redis-py 7 by itself can't: it wants a host for maintenance notifications")
     told: list[connage.Retired] = []
     pool = made(
         connage, cls, server, outage, protocol=protocol, max_connections=1, on_retired=told.append
