@@ -12,7 +12,7 @@ rooms=(
     "engine/src/record: text client"
     "engine/src/reaper: text client policy request record"
     "src/kernel:"
-    "src/api: kernel faults"
+    "src/api: kernel test_faults"
 )
 
 status=0
