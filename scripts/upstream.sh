@@ -187,7 +187,7 @@ unit() {
         >"$1/out" 2>&1 </dev/null &
     pid=$!
     set +m
-    deadline=$((SECONDS + (${#tags[@]} ? 120 : unit_seconds)))
+    deadline=$((SECONDS + (${#tags[@]} ? 300 : unit_seconds)))
     # In earnest the suite may wait for ever for a client that was closed.
     [[ $3 != closing ]] || deadline=$((SECONDS + (${#tags[@]} ? 45 : 150)))
     while kill -0 "$pid" 2>/dev/null; do

@@ -161,6 +161,8 @@ pub(crate) struct Slow {
 /// For so long it is waited for that it is evicted: some can't be closed before they have read.
 pub(crate) fn slow_reader(server: &Server, address: &Address, size: usize, patience: Duration) -> Slow {
     let mut admin = server.admin();
+    let limit = figure(&mut admin, "maxage_ms");
+    admin.ok("CONNAGE.CONFIG SET maxage 0");
     admin.ok("DEL n");
     admin.call(&["SET".into(), "big".into(), "x".repeat(size)]);
     let mut conn = Conn::open_with(address, Some(4096)).expect("connected");
@@ -169,8 +171,8 @@ pub(crate) fn slow_reader(server: &Server, address: &Address, size: usize, patie
     wait_until("both to be executed", || {
         admin.run("GET n") == Value::Text("2".into())
     });
-    let limit = Duration::from_millis(figure(&mut admin, "maxage_ms") as u64);
-    let until = conn.after + limit + patience;
+    admin.ok(&format!("CONNAGE.CONFIG SET maxage {limit}"));
+    let until = Instant::now() + ms(limit as u64) + patience;
     while client_line(&mut admin, id).is_some() && Instant::now() < until {
         std::thread::sleep(ms(10));
     }

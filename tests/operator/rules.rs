@@ -6,7 +6,7 @@ use crate::on_servers;
 use crate::rows::{log, row, set, set_rules};
 use crate::support::conn::{Address, Conn};
 use crate::support::noise::beside;
-use crate::support::server::{figure, info, setting, Server, Setup};
+use crate::support::server::{figure, info, setting, wait_for_figure, Server, Setup};
 use crate::support::{ms, say, wait_until};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -349,7 +349,7 @@ fn a_looser_rule_ends_the_draining_of_those_that_it_frees(on: &'static str) {
     set(&mut admin, "maxage", "300");
     wait_until("it to drain", || row(&mut admin, id).text("state") == "draining");
     set_rules(&mut admin, "app: user=app maxage=1h");
-    assert_eq!(figure(&mut admin, "draining_connections"), 0);
+    wait_for_figure(&mut admin, "draining_connections", 0);
     busy.ok("EXEC");
     busy.stays_for(ms(400));
     assert_eq!(row(&mut admin, id).int("limit-ms"), 60 * MINUTE);

@@ -1,22 +1,25 @@
 //! The load held: as many connections as the machine allows come, work and go at random,
-//! with eviction on. No reply is lost, memory stays flat, the module's count is the server's,
-//! and lag and latency stay within what was promised.
+//! with eviction on, by two limits. No reply is lost, memory stays flat, the module's count is the server's,
+//! lag stays within what was promised, and latency is that of the same crowd without the module.
 //!
 //! Short here; `CONNAGE_SOAK_SECONDS` (`make soak`) makes it long, and large.
 
 use crate::on_servers;
-use crate::support::conn::Conn;
+use crate::support::conn::{Conn, PATIENCE};
+use crate::support::noise::{beside, Noise};
 use crate::support::server::{info, Server, Setup};
-use crate::support::{ms, say, wait_until};
+use crate::support::{ms, say, wait_until, Stop};
 use rustix::event::{epoll, Timespec};
 use rustix::process::{getrlimit, Resource};
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const THREADS: usize = 2;
+/// Each to an address of the server's own, of which the second has a rule.
+const THREADS: u8 = 2;
 
 struct Size {
     time: Duration,
@@ -24,6 +27,8 @@ struct Size {
     /// So much is done a second: a connection made, a batch sent, a connection given up.
     actions: f64,
     limit: &'static str,
+    /// What the rule says for its half of them.
+    rule: &'static str,
 }
 
 fn size() -> Size {
@@ -36,6 +41,7 @@ fn size() -> Size {
             connections: 1_500.min(allowed - 200),
             actions: 4_000.0,
             limit: "maxage 3s jitter 60 rate 0",
+            rule: "maxage=2s jitter=60",
         },
         _ => Size {
             time: Duration::from_secs(seconds),
@@ -46,6 +52,7 @@ fn size() -> Size {
             } else {
                 "maxage 40s jitter 50"
             },
+            rule: "maxage=15s jitter=70",
         },
     }
 }
@@ -79,7 +86,7 @@ struct Slot {
 
 /// A share of the connections, in one thread.
 struct Crowd {
-    port: u16,
+    at: SocketAddrV4,
     key: String,
     slots: Vec<Slot>,
     epoll: rustix::fd::OwnedFd,
@@ -88,13 +95,13 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(port: u16, number: usize, many: usize) -> Crowd {
+    fn new(port: u16, number: u8, many: usize) -> Crowd {
         Crowd {
-            port,
+            at: SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1 + number), port),
             key: format!("soak:{number}"),
             slots: (0..many).map(|_| Slot::default()).collect(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll"),
-            chance: 0x9e37_79b9 + number as u64,
+            chance: 0x9e37_79b9 + u64::from(number),
             seen: Seen::default(),
         }
     }
@@ -107,7 +114,7 @@ impl Crowd {
     }
 
     fn open(&mut self, i: usize) {
-        let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
+        let Ok(stream) = TcpStream::connect(self.at) else {
             self.seen.refused += 1;
             return;
         };
@@ -204,7 +211,7 @@ impl Crowd {
         }
     }
 
-    fn live(mut self, rate: f64, full: &AtomicBool, stop: &AtomicBool) -> Seen {
+    fn live(mut self, rate: f64, full: &AtomicBool, stop: &Stop) -> Seen {
         for i in 0..self.slots.len() {
             self.open(i);
             if i % 50 == 0 {
@@ -214,7 +221,7 @@ impl Crowd {
         full.store(true, Ordering::Relaxed);
         let begun = Instant::now();
         let mut done = 0.0;
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.asked() {
             self.poll();
             let due = begun.elapsed().as_secs_f64() * rate;
             // After a pause not all at once.
@@ -224,7 +231,7 @@ impl Crowd {
                 done += 1.0;
             }
         }
-        let deadline = Instant::now() + ms(10_000);
+        let deadline = Instant::now() + PATIENCE;
         while self.slots.iter().any(|s| s.owed > 0 && s.stream.is_some()) {
             assert!(Instant::now() < deadline, "replies that never came");
             self.poll();
@@ -254,10 +261,9 @@ impl Watch {
                 seconds = begun.elapsed().as_secs();
                 self.last = info(admin, "everything");
                 self.memory.push((self.last["used_memory"], server.resident_kb()));
-                self.counts.push((
-                    self.last["connage_tracked_connections"],
-                    self.last["connected_clients"],
-                ));
+                if let Some(tracked) = self.last.get("connage_tracked_connections") {
+                    self.counts.push((*tracked, self.last["connected_clients"]));
+                }
             }
             std::thread::sleep(ms(5));
         }
@@ -275,6 +281,64 @@ impl Watch {
     }
 }
 
+/// A crowd that has come, worked and gone, and what was seen of it.
+struct Held {
+    admin: Conn,
+    watch: Watch,
+    seen: Seen,
+    executed: i64,
+    noise: Noise,
+    _server: Server,
+}
+
+/// Without the module where there are no words for it.
+fn hold(on: &'static str, words: Option<&str>, size: &Size, time: Duration) -> Held {
+    let setup = Setup::of(on)
+        .line("bind 127.0.0.1 127.0.0.2")
+        .line(&format!("maxclients {}", size.connections + 20))
+        .line("loglevel notice")
+        .line("tcp-backlog 511");
+    let server = match words {
+        Some(words) => setup.module(words).start(),
+        None => setup.start(),
+    };
+    let mut admin = server.admin();
+    let (stop, mut watch, mut seen) = (Stop::default(), Watch::default(), Seen::default());
+    let full: [AtomicBool; THREADS as usize] = Default::default();
+    let noise = std::thread::scope(|scope| {
+        let at_the_end = stop.at_the_end();
+        let crowds: Vec<_> = (0..THREADS)
+            .zip(&full)
+            .map(|(n, full)| {
+                let crowd = Crowd::new(server.port, n, size.connections / usize::from(THREADS));
+                let (rate, stop) = (size.actions / f64::from(THREADS), &stop);
+                scope.spawn(move || crowd.live(rate, full, stop))
+            })
+            .collect();
+        wait_until("all to be connected", || {
+            full.iter().all(|f| f.load(Ordering::Relaxed))
+        });
+        let ((), noise) = beside(|| watch.over(&server, &mut admin, time));
+        drop(at_the_end);
+        for crowd in crowds {
+            seen += crowd.join().expect("a crowd");
+        }
+        noise
+    });
+    wait_until("the crowd to be gone", || {
+        info(&mut admin, "clients")["connected_clients"] == 1
+    });
+    let keys = (0..THREADS).map(|n| admin.run(&format!("GET soak:{n}")).int());
+    Held {
+        executed: keys.sum(),
+        admin,
+        watch,
+        seen,
+        noise,
+        _server: server,
+    }
+}
+
 on_servers!(
     FIVE,
     alone,
@@ -282,49 +346,20 @@ on_servers!(
 );
 fn a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory(on: &'static str) {
     let size = size();
-    let most = size.connections + 20;
-    let server = Setup::of(on)
-        .line(&format!("maxclients {most}"))
-        .line("loglevel notice")
-        .line("tcp-backlog 511")
-        .module(size.limit)
-        .start();
-    let mut admin = server.admin();
-    let (stop, mut watch, mut seen) = (AtomicBool::new(false), Watch::default(), Seen::default());
-    let full: [AtomicBool; THREADS] = Default::default();
-    std::thread::scope(|scope| {
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let crowds: Vec<_> = (0..THREADS)
-            .map(|n| {
-                let crowd = Crowd::new(server.port, n, size.connections / THREADS);
-                let (full, stop) = (&full[n], &stop);
-                let rate = size.actions / THREADS as f64;
-                scope.spawn(move || crowd.live(rate, full, stop))
-            })
-            .collect();
-        let told = Stop(&stop);
-        wait_until("all to be connected", || {
-            full.iter().all(|f| f.load(Ordering::Relaxed))
-        });
-        watch.over(&server, &mut admin, size.time);
-        drop(told);
-        for crowd in crowds {
-            seen += crowd.join().expect("a crowd");
-        }
-    });
+    let without = hold(on, None, &size, (size.time / 10).max(ms(3000)));
+    let words = format!(
+        "{} rules near: laddr=127.0.0.2 {}; ci: user=ci-* maxage=1s",
+        size.limit, size.rule
+    );
+    let mut held = hold(on, Some(&words), &size, size.time);
+    let reasons: BTreeSet<String> = {
+        let log = held.admin.ok("CONNAGE.LOG GET -1");
+        log.list().iter().map(|e| e.field("reason").text()).collect()
+    };
+    let evicted = info(&mut held.admin, "connage")["connage_evicted_connections"];
+    let (watch, seen, executed) = (&held.watch, held.seen, held.executed);
     let last = &watch.last;
     let connage = |name: &str| last[&format!("connage_{name}")];
-    wait_until("the crowd to be gone", || {
-        info(&mut admin, "clients")["connected_clients"] == 1
-    });
-    let executed: i64 = (0..THREADS)
-        .map(|n| admin.run(&format!("GET soak:{n}")).int())
-        .sum();
     let different = watch
         .counts
         .iter()
@@ -332,8 +367,8 @@ fn a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory(on: &'sta
         .count();
     say(format!(
         "{on}: {} connections for {:?}: {} made, {} left, {} ended, {} reset, {} refused; {executed} commands, {} \
-         replies lost; evicted {} (forced {}), lag p50 {} p99 {} max {} µs; PING p50 {:?} p99 {:?} max {:?}; \
-         used_memory {:+} KB, resident {:+} KB in the second half; {different} of {} counts differ; at most {} connected",
+         replies lost; evicted {} (forced {}), lag p50 {} p99 {} max {} µs; PING p50 {:?} p99 {:?} max {:?}, without \
+         the module p50 {:?} p99 {:?} max {:?}; an idle thread p99 {:?}, without {:?}; used_memory {:+} KB, resident {:+} KB in the second half; {different} of {} counts differ; at most {} connected",
         size.connections,
         size.time,
         seen.opened,
@@ -350,6 +385,11 @@ fn a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory(on: &'sta
         watch.ping(0.5),
         watch.ping(0.99),
         watch.ping(1.0),
+        without.watch.ping(0.5),
+        without.watch.ping(0.99),
+        without.watch.ping(1.0),
+        held.noise.p99,
+        without.noise.p99,
         watch.growth(|m| m.0) / 1024,
         watch.growth(|m| m.1),
         watch.counts.len(),
@@ -359,11 +399,12 @@ fn a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory(on: &'sta
     assert_eq!(connage("evicted_forced"), 0);
     // Who is idle is closed at once: what it sends in that very moment is never executed, and a reset may answer it.
     assert!(seen.reset * 100 <= seen.ended, "{} resets", seen.reset);
-    let evicted = info(&mut admin, "connage")["connage_evicted_connections"];
     assert!(
         seen.ended > 100 && evicted >= seen.ended as i64,
         "{evicted} evicted"
     );
+    // By both limits.
+    assert!(reasons.iter().eq(["maxage", "rule:near"]), "{reasons:?}");
     assert_eq!(different, 0, "{:?}", watch.counts);
     assert!(
         watch.growth(|m| m.0) < 2_000_000 + 4_000 * size.connections as i64,
@@ -375,9 +416,27 @@ fn a_crowd_that_comes_works_and_goes_loses_nothing_and_costs_no_memory(on: &'sta
         "the resident memory grows: {:?}",
         watch.memory
     );
-    // Where the machine itself makes everybody wait, it can't be less than that.
-    let waits = i64::try_from(watch.ping(0.99).as_micros()).unwrap_or(i64::MAX);
-    assert!(connage("lag_usec_p99") <= waits.saturating_mul(2).max(25_000));
-    // Who measures here shares the processors with all these clients: only a stall is told.
-    assert!(watch.ping(1.0) < ms(2000), "PING: {:?}", watch.ping(1.0));
+    // Who measures here shares the processors with all these clients, and with whoever else. Half of them tell what
+    // is the server's own doing; the rest only where it went on for long, on a machine of its own.
+    let ping = |of: &Held, share: f64| of.watch.ping(share);
+    let judge = |what: &str, took: Duration, most: Duration| {
+        assert!(took <= most, "{what}: {took:?}, at most {most:?}");
+    };
+    let lag = |name: &str| Duration::from_micros(u64::try_from(connage(name)).expect("a time"));
+    let noise = held.noise.p99.max(without.noise.p99) * 3;
+    judge("lag p50", lag("lag_usec_p50"), ms(25) + noise);
+    judge(
+        "PING p50",
+        ping(&held, 0.5),
+        ms(1) + ping(&without, 0.5) * 3 + noise,
+    );
+    if size.time >= Duration::from_secs(120) {
+        judge("lag p99", lag("lag_usec_p99"), ms(25).max(ping(&held, 0.99) * 2));
+        judge(
+            "PING p99",
+            ping(&held, 0.99),
+            ms(20) + ping(&without, 0.99) * 3 + noise,
+        );
+        judge("PING", ping(&held, 1.0), ms(2000) + held.noise.max * 2);
+    }
 }
