@@ -103,6 +103,7 @@ fn restart(ctx: Context) {
     });
     guard::heal();
     if verify::find_all(ctx) {
+        events::arm();
         server_log::notice("eviction started again");
     } else {
         guard::fail();

@@ -4,8 +4,8 @@ use crate::api::event::{self, Events};
 use crate::api::{self, Context};
 use crate::close::{self, Depth};
 use crate::kernel::clock;
-use crate::state::{self, State};
-use crate::{look, server_log, verify};
+use crate::state;
+use crate::{advice, server_log, wakers};
 use connage_engine::client::ClientId;
 use connage_engine::text::time::Micros;
 use std::os::raw::c_int;
@@ -50,13 +50,9 @@ impl Events for Shell {
     /// Only where there is no timer.
     fn cron(ctx: Context) {
         let now = clock::now();
-        state::with(|state| {
-            state.linger.step(now);
-            state.gates.step(now);
-        });
         // The server has no cron inside a command or inside loading.
+        wakers::step(ctx, now, Depth::Outermost);
         close::carry_out(ctx, now, Depth::Outermost);
-        housekeep(ctx, now);
     }
 
     /// Right after the poll: replies of the round before have left, and requests of this one are not
@@ -83,8 +79,6 @@ impl Events for Shell {
             let surely_outermost = state.pacemaker.went_off();
             let heard = std::mem::take(&mut state.pacemaker.heard_of_loop);
             state.reaper.tally.wakeups += 1;
-            state.linger.step(now);
-            state.gates.step(now);
             let near = now.plus_micros(PAUSE_US);
             Some(Call {
                 surely_outermost,
@@ -96,51 +90,15 @@ impl Events for Shell {
         api::with_own_context(|ctx| {
             if let Some(Some(call)) = called {
                 if call.is_nested(ctx) {
+                    wakers::step(ctx, now, Depth::Nested);
                     close::carry_out(ctx, now, Depth::Nested);
                 } else {
                     follow_loop(ctx, &call);
-                    housekeep(ctx, now);
+                    wakers::step(ctx, now, Depth::Outermost);
                 }
             }
             arm_with(ctx, now);
         });
-    }
-}
-
-/// What is due now and then, whatever is evicted.
-fn housekeep(ctx: Context, now: Micros) {
-    if state::with(|state| state.linger.is_stale()) == Some(true) {
-        let max_clients = look::max_clients(ctx);
-        state::with(|state| state.linger.set_max_clients(max_clients));
-    }
-    warn_of_no_room(now);
-    advise_jitter();
-    if let Some(line) = state::with(|state| state.summary.step(now)).flatten() {
-        server_log::notice(&line);
-    }
-    verify::run_if_due(ctx, now);
-}
-
-/// In the log, once.
-fn advise_jitter() {
-    let advise = |state: &mut State| {
-        let advise = !state.told_of_jitter && state.reaper.wants_jitter();
-        state.told_of_jitter |= advise;
-        advise
-    };
-    if state::with(advise) == Some(true) {
-        server_log::notice(
-            "maxage is set without jitter: connections that came together go, and come back, together; \
-             CONNAGE.CONFIG SET jitter 20 spreads them",
-        );
-    }
-}
-
-/// In the log, where nobody can linger any more.
-pub fn warn_of_no_room(now: Micros) {
-    let warning = state::with(|state| state.linger.warning(now)).flatten();
-    if let Some(text) = warning {
-        server_log::warning(&text);
     }
 }
 
@@ -179,12 +137,12 @@ fn follow_loop(ctx: Context, call: &Call) {
 /// Settings or drains have changed: what comes next may come earlier.
 pub fn arm() {
     api::with_own_context(|ctx| arm_with(ctx, clock::now()));
-    advise_jitter();
+    advice::on_jitter();
 }
 
 fn arm_with(ctx: Context, now: Micros) {
     let needs_cron = state::with(|state| {
-        state.arm(now);
+        wakers::arm(state, now);
         state.pacemaker.needs_cron()
     });
     if needs_cron == Some(true) {

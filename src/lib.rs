@@ -6,6 +6,7 @@
 // What the compiler can't check is done in two rooms, and at the two functions that the server looks up.
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
+mod advice;
 #[allow(unsafe_code)] // The server's module API.
 mod api;
 mod close;
@@ -27,3 +28,4 @@ mod state;
 mod test_faults;
 mod unload;
 mod verify;
+mod wakers;

@@ -3,7 +3,7 @@
 use crate::api::log::{log, Level};
 use crate::api::{entry, event, guard, reply, Context};
 use crate::kernel::{self, clock};
-use crate::{api, commands, config, events, fault, info, look, server_log, state, unload, verify};
+use crate::{advice, api, commands, config, events, fault, info, look, server_log, state, unload, verify};
 use connage_engine::policy::settings::{self, Settings};
 use connage_engine::reaper::{lookups, Reaper};
 use redis_module::raw;
@@ -106,7 +106,7 @@ fn load(ctx: Context, args: &[&[u8]]) -> Result<(), String> {
     warn_of_missing_commands(ctx);
     let max_clients = look::max_clients(ctx);
     state::with(|state| state.linger.set_max_clients(max_clients));
-    events::warn_of_no_room(clock::now());
+    advice::on_room(ctx, clock::now());
     if !verify::find_all(ctx) {
         return Err("the server would not list its clients: is there a rename-command of CLIENT?".to_owned());
     }

@@ -56,19 +56,6 @@ impl State {
         self.gates.open_all();
         self.linger.let_all_go();
     }
-
-    /// Arms the timer for whatever comes next.
-    pub fn arm(&mut self, now: Micros) {
-        let work = self.reaper.next_wake(now);
-        let at = [
-            work,
-            self.linger.next(),
-            self.gates.next(),
-            self.summary.next(),
-            Some(self.verifier.next()),
-        ];
-        self.pacemaker.arm(at.into_iter().flatten().min());
-    }
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);

@@ -12,7 +12,7 @@ use connage_engine::text::time::Micros;
 use std::collections::BTreeSet;
 
 /// Compares if it is time.
-pub fn run_if_due(ctx: Context, now: Micros) {
+pub fn step(ctx: Context, now: Micros) {
     let due = state::with(|state| now >= state.verifier.next()).unwrap_or(false);
     if !due {
         return;
@@ -64,9 +64,6 @@ pub fn find_all(ctx: Context) -> bool {
             state::with(|state| state.reaper.found(now, &client, tls, state.untracked_since));
         }
     }
-    state::with(|state| {
-        state.untracked_since = now;
-        state.arm(now);
-    });
+    state::with(|state| state.untracked_since = now);
     true
 }

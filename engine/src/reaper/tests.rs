@@ -859,7 +859,7 @@ fn limits_of_their_own_take_nothing_of_rate_nor_of_the_log_and_never_lengthen_a_
         .reaper
         .journal
         .newest()
-        .filter(|entry| entry.reason == Reason::Maxage);
+        .filter(|entry| entry.reason == Reason::MAXAGE);
     assert_eq!(logged.count(), world.gone.len() - own);
     assert_eq!(world.reaper.tally.lag.count() as usize, world.gone.len());
     assert!(
@@ -880,7 +880,7 @@ fn a_limit_that_an_old_connection_gives_itself_counts_from_then_in_the_log() {
     world.reaper.set_own_limit(us(world.now), id, Millis(1));
     world.pass(10);
     let entry = world.reaper.journal.newest().next().unwrap();
-    assert_eq!((entry.waited, &entry.reason), (Millis(0), &Reason::Own));
+    assert_eq!((entry.waited, &entry.reason), (Millis(0), &Reason::OWN));
     assert!(world.reaper.tally.lag.max() <= 1_000);
 }
 

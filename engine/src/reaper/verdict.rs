@@ -3,23 +3,20 @@
 //! A pure function of [`Facts`]: it must not keep anything, nor know of other connections than by how many have
 //! gone in this round.
 
-use super::GATE;
-use crate::client::manner::{manner, Manner, Surroundings};
+mod how;
+mod waiting;
+
+use how::{how, how_and_manner};
+use waiting::{grace, look_again, silent_at, with_grace_begun};
+
+use crate::client::manner::{Manner, Surroundings};
 use crate::client::quiet::{Activity, Seen};
-use crate::client::silence::{Grace, Heard};
-use crate::client::Client;
 use crate::reaper::causes::{Due, Dues};
-use crate::reaper::drains::{backoff, Drain};
+use crate::reaper::drains::Drain;
 use crate::reaper::registry::State;
 use crate::reaper::share::{Purses, Share};
 use crate::record::journal::{How, Reason};
 use crate::text::time::{Micros, Millis};
-
-/// In bytes.
-const LONG: u64 = 16 * 1_024;
-/// Who was taken off its keys has its answer, and has done what it sent behind, within this time; a client
-/// that does not read may never.
-const MOMENT_OFF_KEYS: Millis = Millis(1_000);
 
 /// All that a verdict goes by.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +118,7 @@ pub(super) fn verdict(facts: &Facts) -> Verdict {
     let Some(due) = decisive(&facts.dues, &drain) else {
         return Verdict::Leave(rest(facts, drain, policy_at));
     };
-    let by_command = due.reason == Reason::Command;
+    let by_command = due.reason == Reason::COMMAND;
     let is_own = !by_command && facts.dues.by_rate > now;
     let due_at = due.at.max(due.since);
     let moments = [policy_at, due_at, facts.dues.by_rate, facts.earliest_by_rate];
@@ -208,24 +205,6 @@ fn rest(facts: &Facts, drain: Drain, policy_at: Micros) -> Rest {
     }
 }
 
-/// The first look at which it is due begins its grace: of a command, and of all else.
-fn with_grace_begun(facts: &Facts, mut drain: Drain) -> Drain {
-    let now = facts.now;
-    if facts.dues.policy_at() <= now && !facts.dry_run {
-        let begun = Micros(now.0.saturating_sub(facts.spent_us));
-        drain.age_since = drain.age_since.or(Some(begun));
-    } else {
-        drain.age_since = None;
-    }
-    if facts.dues.command_at() <= now {
-        if let Some(command) = drain.command.as_mut().filter(|_| drain.command_since.is_none()) {
-            command.paced &= !command.is_missed(now);
-        }
-        drain.command_since = drain.command_since.or(Some(now));
-    }
-    drain
-}
-
 /// Why it goes: of a command and all else, what began earlier.
 fn decisive(dues: &Dues, drain: &Drain) -> Option<Due> {
     let by_command = match (drain.command_since, drain.age_since) {
@@ -242,117 +221,9 @@ fn decisive(dues: &Dues, drain: &Drain) -> Option<Due> {
     })
 }
 
-/// That which ends first.
-fn grace(facts: &Facts, drain: &Drain) -> Grace {
-    let runs = |since: Option<Micros>, due: Option<Due>| {
-        let (since, due) = since.zip(due)?;
-        Some((since.plus(due.grace), since))
-    };
-    let by_policy = runs(drain.age_since, facts.dues.policy);
-    let by_command = runs(drain.command_since, facts.dues.command);
-    let first = by_policy.into_iter().chain(by_command).min();
-    let (end, since) = first.unwrap_or((facts.now, facts.now));
-    Grace { since, end }
-}
-
 /// Who was unblocked in this round of the loop executes what it has sent before the next one.
 fn may_force(facts: &Facts) -> bool {
     !facts.around.paused && !facts.around.nested && !facts.seen.client.is_unblocked()
-}
-
-/// From when on it has been silent for long enough.
-fn silent_at(facts: &Facts, drain: &mut Drain, grace: Grace) -> Micros {
-    let Facts { now, seen, .. } = *facts;
-    let (last, heard) = Heard::last(drain.heard, seen, now, facts.activity == Activity::Quiet);
-    drain.heard = heard;
-    drain.silence_us = if drain.gate.is_some_and(|shut| now < shut.plus(GATE)) {
-        // It could not send anything that counts.
-        0
-    } else {
-        let round_trip_us = seen.received.map_or(0, |received| received.round_trip_us);
-        grace.silence_us(now, round_trip_us, !seen.client.is_unix())
-    };
-    if seen.client.closes_after_reply() {
-        now
-    } else {
-        last.plus_micros(drain.silence_us)
-    }
-}
-
-/// How it could go now; `over`: its grace has ended.
-fn how(facts: &Facts, drain: &Drain, is_silent: bool, over: bool) -> Option<How> {
-    if let Some(since) = drain.off_keys {
-        return how_off_keys(facts, since, over);
-    }
-    match facts.activity {
-        Activity::Quiet if is_silent => Some(How::Quiet),
-        Activity::Blocked if over => Some(How::Blocked),
-        Activity::Transaction | Activity::Executing | Activity::Busy if over => Some(How::Forced),
-        _ => None,
-    }
-}
-
-/// Who was taken off its keys at `since` goes once its answer, as at its timeout, has left. If it blocks again at
-/// once, or has sent what the server has not read, nothing is lost.
-fn how_off_keys(facts: &Facts, since: Micros, over: bool) -> Option<How> {
-    let read = Seen {
-        unread: Some(0),
-        ..*facts.seen
-    };
-    match facts.activity {
-        Activity::Quiet => Some(How::Blocked),
-        Activity::Blocked if over => Some(How::Blocked),
-        Activity::Busy if over && Activity::of(&read, false) == Activity::Quiet => Some(How::Blocked),
-        _ if over && facts.now >= since.plus(MOMENT_OFF_KEYS) => Some(How::Forced),
-        _ => None,
-    }
-}
-
-fn how_and_manner(facts: &Facts, drain: &Drain, how: How, over: bool) -> Option<(How, Manner)> {
-    if how == How::Blocked && drain.off_keys.is_none() {
-        return Some((how, Manner::OnlyOffKeys));
-    }
-    let around = if drain.refused {
-        facts.around.without_lingering()
-    } else {
-        *facts.around
-    };
-    let manner = manner(facts.seen, facts.tls, &around, over)?;
-    // Quiet, but not closable without loss, and out of grace.
-    let lossy = how == How::Quiet && over && manner.may_lose(facts.seen);
-    Some((if lossy { How::Forced } else { how }, manner))
-}
-
-fn look_again(facts: &Facts, drain: Drain, grace: Grace, silent_at: Micros) -> Verdict {
-    let (now, activity, client) = (facts.now, facts.activity, &facts.seen.client);
-    let mut drain = Drain {
-        gates_from: grace.half(),
-        end: grace.end,
-        passes: matches!(activity, Activity::Busy | Activity::Quiet),
-        fd: client.fd,
-        ..drain
-    };
-    let only_silent = activity == Activity::Quiet && silent_at > now;
-    let sends = activity == Activity::Busy || only_silent;
-    drain.gateable = sends && is_gateable(client);
-    let next = if only_silent {
-        silent_at
-    } else {
-        now.plus_micros(backoff(drain.waited_us(now), drain.passes))
-    };
-    let at = if grace.end > now {
-        next.min(grace.end)
-    } else {
-        next
-    };
-    Verdict::LookAgain(drain, at)
-}
-
-/// Whether its input may be held back for a moment: with half of a long command read, or a long reply on
-/// its way, that would only delay it.
-fn is_gateable(client: &Client) -> bool {
-    let halves = client.qbuf.saturating_add(client.argv_mem);
-    !client.is_unix() && client.oll == 0 && halves <= LONG
 }
 
 #[cfg(test)]

@@ -39,23 +39,26 @@ impl How {
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason<Rule = String> {
-    /// The setting `maxage`.
-    Maxage,
     /// The rule of this label.
     Rule(Rule),
+    /// The cause of this name.
+    Cause(&'static str),
+}
+
+impl<Rule> Reason<Rule> {
+    /// The setting `maxage`.
+    pub const MAXAGE: Self = Reason::Cause("maxage");
     /// The limit that it asked for itself (CONNAGE.SELF).
-    Own,
+    pub const OWN: Self = Reason::Cause("self");
     /// CONNAGE.KILL.
-    Command,
+    pub const COMMAND: Self = Reason::Cause("command");
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Maxage => f.write_str("maxage"),
             Reason::Rule(label) => write!(f, "rule:{label}"),
-            Reason::Own => f.write_str("self"),
-            Reason::Command => f.write_str("command"),
+            Reason::Cause(name) => f.write_str(name),
         }
     }
 }
@@ -131,7 +134,7 @@ impl Journal {
     pub fn add(&mut self, client: &Client, what: Eviction) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let is_own = what.reason == Reason::Own;
+        let is_own = what.reason == Reason::OWN;
         if is_own && self.others.len() >= self.max_len || self.max_len == 0 {
             return;
         }
@@ -245,18 +248,18 @@ mod tests {
     fn evictions_by_limits_of_their_own_take_the_room_that_others_leave() {
         let mut journal = Journal::new(4);
         add(&mut journal, 1);
-        (2..=9).for_each(|id| add_for(&mut journal, id, Reason::Own));
+        (2..=9).for_each(|id| add_for(&mut journal, id, Reason::OWN));
         assert_eq!(ids(&journal), [9, 8, 7, 1]);
         add(&mut journal, 10);
-        add_for(&mut journal, 11, Reason::Own);
+        add_for(&mut journal, 11, Reason::OWN);
         assert_eq!(ids(&journal), [11, 10, 9, 1]);
         (12..=13).for_each(|id| add(&mut journal, id));
-        (14..=99).for_each(|id| add_for(&mut journal, id, Reason::Own));
+        (14..=99).for_each(|id| add_for(&mut journal, id, Reason::OWN));
         assert_eq!(ids(&journal), [13, 12, 10, 1]);
         add(&mut journal, 100);
         assert_eq!(ids(&journal), [100, 13, 12, 10]);
         journal.set_max_len(0);
-        add_for(&mut journal, 101, Reason::Own);
+        add_for(&mut journal, 101, Reason::OWN);
         assert!(journal.is_empty());
     }
 
@@ -269,7 +272,7 @@ mod tests {
             time_ms: 1,
             age: Millis(1),
             limit: Millis(1),
-            reason: Reason::Maxage,
+            reason: Reason::MAXAGE,
             how: How::Quiet,
             waited: Millis(0),
         };

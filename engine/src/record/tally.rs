@@ -115,7 +115,7 @@ impl Tally {
                 return;
             }
         }
-        self.by_command += u64::from(*reason == Reason::Command);
+        self.by_command += u64::from(*reason == Reason::COMMAND);
     }
 
     pub fn swept(&mut self, us: u64) {
@@ -167,11 +167,11 @@ mod tests {
     fn evicted_is_the_sum_of_quiet_blocked_and_forced_without_dry_runs() {
         let mut tally = Tally::default();
         for (how, reason) in [
-            (How::Quiet, Reason::Maxage),
-            (How::Quiet, Reason::Command),
-            (How::Blocked, Reason::Command),
-            (How::Forced, Reason::Own),
-            (How::DryRun, Reason::Maxage),
+            (How::Quiet, Reason::MAXAGE),
+            (How::Quiet, Reason::COMMAND),
+            (How::Blocked, Reason::COMMAND),
+            (How::Forced, Reason::OWN),
+            (How::DryRun, Reason::MAXAGE),
         ] {
             tally.count(how, &reason);
         }

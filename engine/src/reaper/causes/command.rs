@@ -23,7 +23,7 @@ impl Cause for ByCommand {
             since: Micros(0),
             grace: command.grace,
             limit: Millis(0),
-            reason: Reason::Command,
+            reason: Reason::COMMAND,
             share: if command.paced { Share::Paid } else { self.share() },
         })
     }

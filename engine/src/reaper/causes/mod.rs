@@ -116,7 +116,7 @@ impl Reaper {
             by_rate: Micros::NEVER,
         };
         for due in CAUSES.iter().filter_map(|cause| cause.due(self, &subject)) {
-            if due.reason == Reason::Command {
+            if due.reason == Reason::COMMAND {
                 dues.command = Some(due);
                 continue;
             }
@@ -153,12 +153,10 @@ impl Reaper {
     /// With the label of the rule.
     pub(super) fn named(&self, reason: Reason<usize>) -> Reason {
         match reason {
-            Reason::Maxage => Reason::Maxage,
-            Reason::Own => Reason::Own,
-            Reason::Command => Reason::Command,
+            Reason::Cause(name) => Reason::Cause(name),
             Reason::Rule(index) => {
                 let label = self.settings.rules.label(index);
-                label.map_or(Reason::Maxage, |label| Reason::Rule(label.to_owned()))
+                label.map_or(Reason::MAXAGE, |label| Reason::Rule(label.to_owned()))
             }
         }
     }

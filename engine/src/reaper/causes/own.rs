@@ -36,7 +36,7 @@ impl Cause for ByItself {
             since: reaper.limits_since.max(own.since),
             grace: limit.grace,
             limit: own.limit,
-            reason: Reason::Own,
+            reason: Reason::OWN,
             share: self.share(),
         })
     }

@@ -24,7 +24,7 @@ impl Cause for BySettings {
             since: reaper.limits_since,
             grace: limit.grace,
             limit: limit.age,
-            reason: limit.decided_by.map_or(Reason::Maxage, Reason::Rule),
+            reason: limit.decided_by.map_or(Reason::MAXAGE, Reason::Rule),
             share: self.share(),
         })
     }

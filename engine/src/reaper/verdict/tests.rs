@@ -77,10 +77,10 @@ impl Case {
             share,
         };
         let by_settings = self.by_settings.map(|at| due(at, Reason::Rule(3), Share::Rate));
-        let by_itself = self.by_itself.map(|at| due(at, Reason::Own, Share::Own));
+        let by_itself = self.by_itself.map(|at| due(at, Reason::OWN, Share::Own));
         let share = if self.paced { Share::Paid } else { Share::Rate };
         Dues {
-            command: self.by_command.map(|at| due(at, Reason::Command, share)),
+            command: self.by_command.map(|at| due(at, Reason::COMMAND, share)),
             policy: by_settings.into_iter().chain(by_itself).min_by_key(|due| due.at),
             by_rate: by_settings.map_or(Micros::NEVER, |due| due.at),
         }
@@ -158,7 +158,13 @@ fn told(verdict: &Verdict) -> String {
         Verdict::Queue => "queue".into(),
         Verdict::KeepPlace { state, .. } => format!("keep place: {state:?}"),
         Verdict::LookAgain(_, at) => format!("look again in {} ms", ms(*at)),
-        Verdict::Close(s) => format!("{:?} {:?} {:?} {:?}", s.how, s.manner, s.reason, s.share),
+        Verdict::Close(s) => {
+            let reason = match s.reason {
+                Reason::Rule(place) => format!("rule {place}"),
+                Reason::Cause(name) => name.into(),
+            };
+            format!("{:?} {:?} {reason} {:?}", s.how, s.manner, s.share)
+        }
     }
 }
 
@@ -166,7 +172,7 @@ fn told(verdict: &Verdict) -> String {
 fn what_becomes_of_a_connection_follows_from_the_facts() {
     #[rustfmt::skip] // A line each.
     let cases: &[(Case, &str)] = &[
-        (PLAIN, "Quiet Linger Rule(3) Rate"),
+        (PLAIN, "Quiet Linger rule 3 Rate"),
         (Case { is: "flags=A", ..PLAIN }, "leave for good"),
         // Not due.
         (Case { by_settings: Some(-50), ..PLAIN }, "leave for 50 ms"),
@@ -179,56 +185,56 @@ fn what_becomes_of_a_connection_follows_from_the_facts() {
         // Tried only; whom a command names goes all the same.
         (Case { dry_run: true, ..PLAIN }, "would evict, leave for good"),
         (Case { dry_run: true, by_command: Some(-70), ..PLAIN }, "would evict, leave and wait for 70 ms"),
-        (Case { dry_run: true, by_command: Some(0), ..PLAIN }, "Quiet Linger Command Rate"),
+        (Case { dry_run: true, by_command: Some(0), ..PLAIN }, "Quiet Linger command Rate"),
         (Case { dry_run: true, is: "flags=N obl=5", ..PLAIN }, "would evict, leave for good"),
         // Why: of a command and all else what began earlier, the command where both begin now; of all else what
         // was due first.
-        (Case { by_command: Some(0), ..PLAIN }, "Quiet Linger Command Rate"),
-        (Case { by_command: Some(0), waits_by_age: Some(1), ..PLAIN }, "Quiet Linger Rule(3) Rate"),
-        (Case { by_command: Some(9), waits_by_age: Some(1), waits_by_command: Some(2), ..PLAIN }, "Quiet Linger Command Rate"),
-        (Case { by_itself: Some(2_000), ..PLAIN }, "Quiet Linger Own Rate"),
-        (Case { by_itself: Some(500), ..PLAIN }, "Quiet Linger Rule(3) Rate"),
+        (Case { by_command: Some(0), ..PLAIN }, "Quiet Linger command Rate"),
+        (Case { by_command: Some(0), waits_by_age: Some(1), ..PLAIN }, "Quiet Linger rule 3 Rate"),
+        (Case { by_command: Some(9), waits_by_age: Some(1), waits_by_command: Some(2), ..PLAIN }, "Quiet Linger command Rate"),
+        (Case { by_itself: Some(2_000), ..PLAIN }, "Quiet Linger self Rate"),
+        (Case { by_itself: Some(500), ..PLAIN }, "Quiet Linger rule 3 Rate"),
         // Of which share, and what it does where nothing is left of it.
-        (Case { by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger Own Own"),
-        (Case { by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger Command Paid"),
-        (Case { by_command: Some(1_001), paced: true, ..PLAIN }, "Quiet Linger Command Rate"),
-        (Case { by_command: Some(2_000), paced: true, waits_by_command: Some(1_500), ..PLAIN }, "Quiet Linger Command Paid"),
+        (Case { by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger self Own"),
+        (Case { by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger command Paid"),
+        (Case { by_command: Some(1_001), paced: true, ..PLAIN }, "Quiet Linger command Rate"),
+        (Case { by_command: Some(2_000), paced: true, waits_by_command: Some(1_500), ..PLAIN }, "Quiet Linger command Paid"),
         (Case { left: (0, 9), ..PLAIN }, "keep place: Ready"),
-        (Case { left: (0, 9), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger Own Own"),
+        (Case { left: (0, 9), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger self Own"),
         (Case { left: (9, 0), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "keep place: Own"),
-        (Case { left: (0, 0), by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger Command Paid"),
+        (Case { left: (0, 0), by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger command Paid"),
         (Case { is_full: true, ..PLAIN }, "keep place: Ready"),
-        (Case { is_full: true, is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger Rule(3) Rate"),
+        (Case { is_full: true, is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger rule 3 Rate"),
         // Something is under way: looked at again, ever less often, until grace ends.
         (Case { is: "flags=N obl=5", ..PLAIN }, "look again in 2 ms"),
         (Case { unread: 3, ..PLAIN }, "look again in 2 ms"),
         (Case { is: "flags=x multi=1", ..PLAIN }, "look again in 125 ms"),
         (Case { is: "flags=x multi=1", waits_by_age: Some(4_990), ..PLAIN }, "look again in 10 ms"),
-        (Case { is: "flags=x multi=1", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger Rule(3) Rate"),
-        (Case { is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger Rule(3) Rate"),
-        (Case { is: "flags=N obl=5", by_command: Some(9_000), waits_by_age: Some(1), waits_by_command: Some(5_000), ..PLAIN }, "Forced Linger Command Rate"),
+        (Case { is: "flags=x multi=1", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger rule 3 Rate"),
+        (Case { is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger rule 3 Rate"),
+        (Case { is: "flags=N obl=5", by_command: Some(9_000), waits_by_age: Some(1), waits_by_command: Some(5_000), ..PLAIN }, "Forced Linger command Rate"),
         // It has just sent something: a moment for more, until its grace runs down.
         (Case { sent: 15, ..PLAIN }, "look again in 25 ms"),
-        (Case { sent: 15, waits_by_age: Some(4_000), ..PLAIN }, "Quiet Linger Rule(3) Rate"),
+        (Case { sent: 15, waits_by_age: Some(4_000), ..PLAIN }, "Quiet Linger rule 3 Rate"),
         // Nobody is forced while clients are paused, nor who has just been unblocked.
-        (Case { paused: true, ..PLAIN }, "Quiet Linger Rule(3) Rate"),
+        (Case { paused: true, ..PLAIN }, "Quiet Linger rule 3 Rate"),
         (Case { paused: true, is: "flags=x multi=1", waits_by_age: Some(5_000), ..PLAIN }, "look again in 312 ms"),
         (Case { is: "flags=u", waits_by_age: Some(5_000), ..PLAIN }, "look again in 2 ms"),
         // Who waits for data is taken off its keys first, and that spends its share.
         (Case { is: "flags=b cmd=blpop", ..PLAIN }, "look again in 125 ms"),
-        (Case { is: "flags=b cmd=blpop", waits_by_age: Some(5_000), ..PLAIN }, "Blocked OnlyOffKeys Rule(3) Rate"),
-        (Case { off_keys: Some(1), waits_by_age: Some(5_001), ..PLAIN }, "Blocked Linger Rule(3) Paid"),
-        (Case { off_keys: Some(1), waits_by_age: Some(5_001), left: (0, 0), ..PLAIN }, "Blocked Linger Rule(3) Paid"),
-        (Case { off_keys: Some(1), waits_by_age: Some(5_001), is: "flags=b cmd=blpop", ..PLAIN }, "Blocked Linger Rule(3) Paid"),
-        (Case { off_keys: Some(1), waits_by_age: Some(5_001), unread: 3, ..PLAIN }, "Blocked Linger Rule(3) Paid"),
+        (Case { is: "flags=b cmd=blpop", waits_by_age: Some(5_000), ..PLAIN }, "Blocked OnlyOffKeys rule 3 Rate"),
+        (Case { off_keys: Some(1), waits_by_age: Some(5_001), ..PLAIN }, "Blocked Linger rule 3 Paid"),
+        (Case { off_keys: Some(1), waits_by_age: Some(5_001), left: (0, 0), ..PLAIN }, "Blocked Linger rule 3 Paid"),
+        (Case { off_keys: Some(1), waits_by_age: Some(5_001), is: "flags=b cmd=blpop", ..PLAIN }, "Blocked Linger rule 3 Paid"),
+        (Case { off_keys: Some(1), waits_by_age: Some(5_001), unread: 3, ..PLAIN }, "Blocked Linger rule 3 Paid"),
         (Case { off_keys: Some(1), waits_by_age: Some(5_001), is: "flags=N obl=5", ..PLAIN }, "look again in 2 ms"),
-        (Case { off_keys: Some(1_000), waits_by_age: Some(6_000), is: "flags=N obl=5", ..PLAIN }, "Forced Linger Rule(3) Paid"),
+        (Case { off_keys: Some(1_000), waits_by_age: Some(6_000), is: "flags=N obl=5", ..PLAIN }, "Forced Linger rule 3 Paid"),
         // Closed so that what is on its way arrives, and without that only once grace has ended.
-        (Case { is: "flags=N idle=9", ..PLAIN }, "Quiet ShutThenClose Rule(3) Rate"),
-        (Case { unacked: 9, ..PLAIN }, "Quiet Linger Rule(3) Rate"),
+        (Case { is: "flags=N idle=9", ..PLAIN }, "Quiet ShutThenClose rule 3 Rate"),
+        (Case { unacked: 9, ..PLAIN }, "Quiet Linger rule 3 Rate"),
         (Case { unacked: 9, room: 0, ..PLAIN }, "look again in 2 ms"),
         (Case { unacked: 9, refused: true, waits: true, ..PLAIN }, "look again in 2 ms"),
-        (Case { unacked: 9, room: 0, waits_by_age: Some(5_000), ..PLAIN }, "Forced ShutThenClose Rule(3) Rate"),
+        (Case { unacked: 9, room: 0, waits_by_age: Some(5_000), ..PLAIN }, "Forced ShutThenClose rule 3 Rate"),
     ];
     for (number, (case, want)) in cases.iter().enumerate() {
         assert_eq!(&told(&case.verdict()), want, "case {number}");
