@@ -65,7 +65,7 @@ use alloc::collections::BTreeSet;
 pub struct Reaper {
     seed: u64,
     settings: Settings,
-    /// A lower bound on any limit that the settings give to anyone, in age.
+    /// See [`causes::strictest`].
     strictest: Option<Millis>,
     /// Every (maxage, jitter) that the settings give to anyone.
     limits: Vec<(Millis, Percent)>,
@@ -193,7 +193,7 @@ impl Reaper {
     }
 
     fn derive_limits(&mut self) {
-        self.strictest = self.settings.strictest_limit();
+        self.strictest = causes::strictest(&self.settings);
         self.limits = self.settings.limits();
     }
 

@@ -14,6 +14,7 @@ use crate::client::reach::Reach;
 use crate::client::{Client, ClientId};
 use crate::policy::jitter;
 use crate::policy::limit::Limit;
+use crate::policy::settings::Settings;
 use crate::reaper::drains::Command;
 use crate::reaper::registry::Entry;
 use crate::reaper::share::Share;
@@ -26,6 +27,12 @@ use alloc::borrow::ToOwned;
 const CAUSES: [&dyn Cause; 3] = [&settings::BySettings, &own::ByItself, &command::ByCommand];
 
 pub(super) trait Cause: Sync {
+    /// Whoever is younger than this it does not evict, whatever the connection is: it is not even planned for.
+    /// `None`: it evicts nobody, or plans for whom it does when it is asked for.
+    fn strictest(&self, _: &Settings) -> Option<Millis> {
+        None
+    }
+
     /// A lower bound on the moment at which it may be due, whatever the connection becomes until then: nobody
     /// looks before. [`Micros::NEVER`] for what is planned when it is asked for.
     fn earliest(&self, reaper: &Reaper, id: ClientId, entry: &Entry) -> Micros;
@@ -36,6 +43,12 @@ pub(super) trait Cause: Sync {
     fn share(&self) -> Share {
         Share::Rate
     }
+}
+
+/// A lower bound on the age at which anybody may be evicted by what nobody has to ask for.
+pub(super) fn strictest(settings: &Settings) -> Option<Millis> {
+    let each = CAUSES.iter().filter_map(|cause| cause.strictest(settings));
+    each.min()
 }
 
 /// A connection as it is now.

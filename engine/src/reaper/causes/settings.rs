@@ -3,6 +3,7 @@
 use super::{Cause, Due, Subject};
 use crate::client::ClientId;
 use crate::policy::jitter;
+use crate::policy::settings::Settings;
 use crate::reaper::registry::Entry;
 use crate::reaper::Reaper;
 use crate::record::journal::Reason;
@@ -11,6 +12,10 @@ use crate::text::time::{Micros, Millis};
 pub(super) struct BySettings;
 
 impl Cause for BySettings {
+    fn strictest(&self, settings: &Settings) -> Option<Millis> {
+        settings.strictest_limit()
+    }
+
     fn earliest(&self, reaper: &Reaper, id: ClientId, entry: &Entry) -> Micros {
         let limits = reaper.limits.iter();
         let drawn = limits.map(|(maxage, jitter)| jitter::limit(reaper.seed, id, *maxage, *jitter));
