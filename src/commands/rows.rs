@@ -15,7 +15,7 @@ enum Column {
     Text(for<'a> fn(&Client<'a>, &'a Row) -> &'a [u8]),
 }
 
-const COLUMNS: [(&str, Column); 14] = [
+static COLUMNS: [(&str, Column); COUNT] = [
     ("id", Column::Number(|client, _| client.id.0)),
     ("addr", Column::Text(|client, _| client.addr)),
     ("laddr", Column::Text(|client, _| client.laddr)),
@@ -41,6 +41,9 @@ const COLUMNS: [(&str, Column); 14] = [
     ("state", Column::Text(|_, row| row.state.as_bytes())),
 ];
 
+/// How many columns there are.
+const COUNT: usize = 14;
+
 /// From so many rows on it saves time to have the names of columns printed once.
 const WORTH_PRINTING: usize = 64;
 
@@ -57,7 +60,7 @@ struct Values {
     /// Where its texts begin in the buffer.
     start: usize,
     /// For each column its number, or where its text ends in the buffer; each begins where the one before ends.
-    values: [i64; COLUMNS.len()],
+    values: [i64; COUNT],
 }
 
 impl Rows {
@@ -70,16 +73,19 @@ impl Rows {
 
     pub fn add(&mut self, client: &Client, row: &Row) {
         let start = self.texts.len();
-        let values = COLUMNS.map(|(_, column)| match column {
-            Column::Number(value) => i64::try_from(value(client, row)).unwrap_or(i64::MAX),
-            Column::Signed(value) => value(client, row),
-            Column::Text(text) => {
-                let [head, mark] = cut(text(client, row));
-                self.texts.extend_from_slice(head);
-                self.texts.extend_from_slice(mark);
-                self.texts.len() as i64
-            }
-        });
+        let mut values = [0; COUNT];
+        for (place, (_, column)) in values.iter_mut().zip(&COLUMNS) {
+            *place = match column {
+                Column::Number(value) => i64::try_from(value(client, row)).unwrap_or(i64::MAX),
+                Column::Signed(value) => value(client, row),
+                Column::Text(text) => {
+                    let [head, mark] = cut(text(client, row));
+                    self.texts.extend_from_slice(head);
+                    self.texts.extend_from_slice(mark);
+                    self.texts.len() as i64
+                }
+            };
+        }
         self.rows.push(Values {
             id: client.id.0,
             start,
@@ -97,7 +103,7 @@ impl Rows {
 
     /// Replies a map for each row.
     pub fn reply(&self, ctx: Context) {
-        let names = COLUMNS.map(|(name, _)| name);
+        let names = COLUMNS.each_ref().map(|(name, _)| *name);
         let names = if self.rows.len() < WORTH_PRINTING {
             Words::plain(names)
         } else {
