@@ -15,7 +15,8 @@ DOC := RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc 
 SOAK_ON ?= redis_7_0
 
 .PHONY: help run build ready servers test test-all unit quick matrix e2e operator trust one python python-quick python-all \
-	clients lint bench bench-operator bench-quick soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick clean
+	clients lint bench bench-operator bench-quick soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick \
+	package package-lint package-test images release-check clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -134,6 +135,25 @@ fuzz: ready ## ten million inputs, and 100,000 commands on each of five servers
 
 fuzz-quick:
 	$(FUZZ) 500000
+
+package: ## .deb, .rpm, .tar.gz, Python package, SBOM and sums in target/package (10 minutes at first)
+	@scripts/setup.sh build
+	@packaging/tools.sh package
+	packaging/build.sh
+	packaging/package.sh
+
+package-lint: ## what Debian and rpm say of the packages
+	@packaging/tools.sh lint
+	packaging/lint.sh
+
+package-test: package package-lint ## the packages in fresh Debians, as root, and made once more elsewhere
+	packaging/test.sh
+
+images: package ## an image of Redis and one of Valkey with the module, made and run
+	packaging/images.sh
+
+release-check: lint package-test images ## all of a release that can be run without a forge
+	packaging/notes.sh >/dev/null
 
 clean: ## remove what was built and fetched
 	cargo clean
