@@ -13,6 +13,7 @@ FUZZ := CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_A
 # The code's own documentation is for those who work on it: links to what is private are meant.
 DOC := RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet
 SOAK_ON ?= redis_7_0
+FUZZ_INPUTS ?= 200000
 
 .PHONY: help run build ready servers test test-all unit quick matrix e2e operator trust one python python-quick python-all \
 	clients lint bench bench-operator bench-quick soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick \
@@ -50,7 +51,7 @@ test: ready ## set up, and run all tests that are quick enough for every day (6 
 	@scripts/suites.sh unit quick fuzz-quick python-quick
 
 test-all: ready ## all tests, on all servers (25 minutes)
-	@scripts/suites.sh unit matrix fuzz-quick python
+	@FUZZ_INPUTS=500000 scripts/suites.sh unit matrix fuzz-quick python
 
 one: ready ## the tests whose name has TEST in it: make one TEST=redis_8_2, make one TEST='grace::.*valkey'
 	$(NEXTEST) --profile matrix $(SUITES) -E 'test(/$(TEST)/)'
@@ -134,7 +135,7 @@ fuzz: ready ## ten million inputs, and 100,000 commands on each of five servers
 	CONNAGE_COMMANDS=100000 $(NEXTEST) --profile soak --test trust -E 'test(/^bad_input::/)'
 
 fuzz-quick:
-	$(FUZZ) 500000
+	$(FUZZ) $(FUZZ_INPUTS)
 
 package: ## .deb, .rpm, .tar.gz, Python package, SBOM and sums in target/package (10 minutes at first)
 	@scripts/setup.sh build

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from servers import Server, running
+from servers import ROOT, Server, running
 
-NAMES = os.environ.get("CONNAGE_TEST_SERVERS", "redis-7.0 valkey-9.1").split()
+TABLE = (ROOT / "scripts/servers.txt").read_text().splitlines()
+OURS = [line.split()[0] for line in TABLE if "python" in line.split("#")[0].split()]
+NAMES = os.environ.get("CONNAGE_TEST_SERVERS", " ".join(OURS)).split()
 
 
 @pytest.fixture(scope="session", params=NAMES)
