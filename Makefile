@@ -17,7 +17,7 @@ FUZZ_INPUTS ?= 200000
 
 .PHONY: help run build ready servers test test-all unit quick matrix e2e operator trust one python python-quick python-all \
 	clients lint bench bench-operator bench-quick soak soak-quick upstream upstream-quick valgrind fuzz fuzz-quick \
-	package package-lint package-test images release-check clean
+	package package-lint package-test package-arm64 images release-check clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -150,10 +150,14 @@ package-lint: ## what Debian and rpm say of the packages
 package-test: package package-lint ## the packages in fresh Debians, as root, and made once more elsewhere
 	packaging/test.sh
 
+package-arm64: ## the same for arm64, cross-built, and tried under qemu, as root
+	@scripts/setup.sh build
+	packaging/arm64.sh
+
 images: package ## an image of Redis and one of Valkey with the module, made and run
 	packaging/images.sh
 
-release-check: lint package-test images ## all of a release that can be run without a forge
+release-check: lint package-test package-arm64 images ## all of a release that can be run without a forge
 	packaging/notes.sh >/dev/null
 
 clean: ## remove what was built and fetched
