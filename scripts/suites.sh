@@ -12,7 +12,8 @@ failed=()
 
 # The tests with a server that failed, as a pattern for `make one`.
 failed_tests() {
-    sed -nE 's/^ *(FAIL|TIMEOUT|SIG[A-Z]+|ABORT|LEAK-FAIL) \[[^]]*\] .* ([^ ]+::[^ ]+)$/\2/p' "$log" | sort -u | paste -sd '|'
+    sed -E 's/\x1b\[[0-9;]*m//g' "$log" | sed -nE 's/^ *(FAIL|TIMEOUT|SIG[A-Z]+|ABORT|LEAK-FAIL) \[[^]]*\] .* ([^ ]+::[^ ]+)$/\2/p' |
+        sort -u | paste -sd '|'
 }
 
 for target; do
