@@ -1,16 +1,15 @@
 //! CONNAGE.KILL: closes connections, or drains them towards it.
 
 use super::describe::{filters, option, optional, token, value};
-use super::select::{self, Candidates};
+use super::select;
 use super::{is_permitted, unhealthy, Counterpart, FLAGS};
 use crate::api::command::{Command, Kind, Spec};
 use crate::api::{self, Context};
 use crate::kernel::clock;
 use crate::{events, look, state};
-use connage_engine::client::{Client, ClientId};
+use connage_engine::client::ClientId;
 use connage_engine::reaper::Order;
 use connage_engine::request::{self, KillRequest};
-use connage_engine::text::time::Millis;
 
 #[derive(Debug)]
 pub struct Kill;
@@ -60,30 +59,18 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<usize, String> {
 
 fn chosen(ctx: Context, kill: &request::Kill) -> Result<Vec<ClientId>, String> {
     let now = clock::now();
-    let filter = &kill.filter;
-    let candidates = if filter.is_empty() {
-        Candidates::These(state::with(|state| state.reaper.perhaps_expired(now)).unwrap_or_default())
-    } else {
-        Candidates::of(ctx, filter, now)
-    };
     let caller = ClientId(api::caller(ctx));
-    let picks = |client: &Client, age: Millis| {
-        if kill.skipme && client.id == caller || client.is_closing() {
-            return false;
-        }
-        let is_allowed = || filter.allows(client, || look::awaits_link(client));
-        if filter.is_empty() {
-            let expired = state::with(|state| state.reaper.is_expired(now, client));
-            return expired == Some(true) && is_allowed();
-        }
-        let is_refused = client.is_master() && filter.names_id();
-        filter.matches(client, age) && (is_refused || is_allowed())
-    };
     let mut ids = Vec::new();
-    select::each(ctx, candidates, kill.limit, true, picks, |client| {
-        select::refuse_master(filter, client)?;
-        ids.push(client.id);
-        Ok(())
+    select::each(ctx, now, kill.candidates(), kill.limit, true, |client, age| {
+        let is_past_limit = || state::with(|state| state.reaper.is_expired(now, client)) == Some(true);
+        let awaits_link = || look::awaits_link(client);
+        let is_picked = kill
+            .picks(caller, client, age, is_past_limit, awaits_link)
+            .map_err(|error| format!("ERR {error}"))?;
+        if is_picked {
+            ids.push(client.id);
+        }
+        Ok(is_picked)
     })?;
     ids.sort_unstable();
     Ok(ids)

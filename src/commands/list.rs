@@ -2,13 +2,12 @@
 
 use super::describe::{filters, option};
 use super::rows::Rows;
-use super::select::{self, Candidates};
+use super::select;
 use super::{is_permitted, Counterpart, FLAGS};
 use crate::api::command::{Command, Kind, Spec};
 use crate::api::Context;
 use crate::kernel::clock;
 use crate::state;
-use connage_engine::client::ClientId;
 use connage_engine::request::ListRequest;
 
 #[derive(Debug)]
@@ -30,18 +29,18 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
     let filter = &request.filter;
     select::refuse_unknown_users(filter)?;
     let now = clock::now();
-    let candidates = match (filter.is_empty(), request.limit) {
-        (true, Some(limit)) => Candidates::These(oldest(limit)),
-        _ => Candidates::of(ctx, filter, now),
-    };
     let mut rows = Rows::default();
+    let with_age = filter.maxage().is_some();
     select::each(
         ctx,
-        candidates,
+        now,
+        request.candidates(),
         request.limit,
-        filter.maxage().is_some(),
-        |client, age| filter.matches(client, age),
-        |client| {
+        with_age,
+        |client, age| {
+            if !filter.matches(client, age) {
+                return Ok(false);
+            }
             let row = || state::with(|state| state.reaper.row(now, client)).flatten();
             let row = row().or_else(|| {
                 select::age_of(now, client);
@@ -50,19 +49,13 @@ fn run(ctx: Context, words: &[&[u8]]) -> Result<(), String> {
             if let Some(row) = row {
                 rows.add(client, &row);
             }
-            Ok(())
+            Ok(true)
         },
     )?;
     rows.sort_oldest_first();
     ctx.reply_array(rows.len());
     rows.reply(ctx);
     Ok(())
-}
-
-/// A few more than asked for, in case some are gone meanwhile.
-fn oldest(limit: u64) -> Vec<ClientId> {
-    let count = usize::try_from(limit.saturating_add(16)).unwrap_or(usize::MAX);
-    state::with(|state| state.reaper.oldest(count)).unwrap_or_default()
 }
 
 pub fn spec() -> Spec {

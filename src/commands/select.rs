@@ -1,40 +1,31 @@
-//! Select: which connections a filter picks, oldest first. With only MAXAGE or ID, or without a filter,
-//! nothing walks all clients.
+//! Select: fetches the connections among which a command picks, oldest first. Where to look, and whom to pick, is
+//! decided in the engine.
 
 use crate::api::client::info;
 use crate::api::rights;
 use crate::api::{self, Context};
+use crate::kernel::clock;
 use crate::{look, state};
 use connage_engine::client::info_line;
 use connage_engine::client::{Client, ClientId};
 use connage_engine::request::filter::Filter;
-use connage_engine::request::master_refused;
+use connage_engine::request::Candidates;
 use connage_engine::text::time::{Micros, Millis};
 use connage_engine::text::word::shown;
 
 /// So many are looked at by one CLIENT LIST ID.
 const CHUNK: usize = 1_024;
 
-/// Where to look for what the filter picks.
-pub enum Candidates {
-    All,
-    These(Vec<ClientId>),
-}
-
-impl Candidates {
-    /// Candidates by what the filter says of id and age.
-    pub fn of(ctx: Context, filter: &Filter, now: Micros) -> Candidates {
-        if let Some(ids) = filter.ids() {
-            return Candidates::These(ids.iter().copied().filter(|id| is_there(ctx, *id)).collect());
-        }
-        match filter.maxage() {
-            Some(age) if !filter.needs_client() => {
-                let older = state::with(|state| state.reaper.older_than(now, age).collect());
-                Candidates::These(older.unwrap_or_default())
-            }
-            _ => Candidates::All,
-        }
-    }
+/// The ids of the candidates, oldest first; `None` for all.
+fn ids_of(ctx: Context, now: Micros, candidates: Candidates) -> Option<Vec<ClientId>> {
+    let ids = match candidates {
+        Candidates::All => return None,
+        Candidates::These(ids) => Some(ids.iter().copied().filter(|id| is_there(ctx, *id)).collect()),
+        Candidates::AtLeast(age) => state::with(|state| state.reaper.older_than(now, age).collect()),
+        Candidates::Oldest(count) => state::with(|state| state.reaper.oldest(count)),
+        Candidates::PastLimit => state::with(|state| state.reaper.perhaps_expired(now)),
+    };
+    Some(ids.unwrap_or_default())
 }
 
 /// Whether it is worth a look: an id may be long gone, or made up. A half-open TLS handshake has one that only
@@ -45,26 +36,26 @@ fn is_there(ctx: Context, id: ClientId) -> bool {
     tracked == Some(true) || id.0 == api::caller(ctx) || info(id.0).is_some()
 }
 
-/// Calls `take` for each client that `picks`. With a `limit` oldest first, until so many are taken;
-/// without one as the server lists them, which is the same but for a few. Its age is looked up for
-/// `picks` only if it is wanted.
+/// Hands each of the candidates, with its age, to `take`, which says whether it takes it. With a `limit` oldest first,
+/// until so many are taken; without one as the server lists them, which is the same but for a few. The age is
+/// looked up only if it is wanted.
 ///
 /// # Errors
 /// `take` has refused, or the server would not list its clients.
 pub fn each(
     ctx: Context,
+    now: Micros,
     candidates: Candidates,
     limit: Option<u64>,
     with_age: bool,
-    picks: impl Fn(&Client, Millis) -> bool,
-    mut take: impl FnMut(&Client) -> Result<(), String>,
+    mut take: impl FnMut(&Client, Millis) -> Result<bool, String>,
 ) -> Result<(), String> {
-    let now = crate::kernel::clock::now();
+    let candidates = ids_of(ctx, now, candidates);
+    let now = clock::now();
     let mut left = limit.unwrap_or(u64::MAX);
     let mut see = |client: &Client| {
         let age = if with_age { age_of(now, client) } else { Millis(0) };
-        if picks(client, age) {
-            take(client)?;
+        if take(client, age)? {
             left -= 1;
         }
         Ok::<bool, String>(left > 0)
@@ -88,11 +79,11 @@ pub fn each(
     };
     let unlisted = || "ERR the server would not list its clients now".to_owned();
     match candidates {
-        Candidates::All => {
+        None => {
             let reply = look::all_clients(ctx).ok_or_else(unlisted)?;
             visit(reply.text().unwrap_or_default())?;
         }
-        Candidates::These(ids) => {
+        Some(ids) => {
             // As few as may do; more each time they do not, since a look may cost the same for one and for many.
             let mut chunk = usize::try_from(limit.unwrap_or(u64::MAX))
                 .unwrap_or(CHUNK)
@@ -124,17 +115,6 @@ pub fn age_of(now: Micros, client: &Client) -> Millis {
         .flatten()
         .unwrap_or_default()
     })
-}
-
-/// The link to the master, when a filter names it by id.
-///
-/// # Errors
-/// Always, for that link.
-pub fn refuse_master(filter: &Filter, client: &Client) -> Result<(), String> {
-    if filter.names_id() && client.is_master() {
-        return Err(format!("ERR {}", master_refused(&format!("ID {}", client.id))));
-    }
-    Ok(())
 }
 
 /// A user who is not there is a slip, which CLIENT KILL refuses too.

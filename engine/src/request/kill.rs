@@ -116,8 +116,7 @@ impl Filter {
 }
 
 /// What KILL says when it is asked to close the link to the master, by whatever name.
-#[must_use]
-pub fn master_refused(name: &str) -> Refusal {
+pub(super) fn master_refused(name: &str) -> Refusal {
     Refusal::new(format!(
         "{name} names the link to the master, which CONNAGE.KILL never closes: use CLIENT KILL"
     ))

@@ -10,14 +10,16 @@ pub mod kill;
 pub mod list;
 pub mod log;
 pub mod own;
+mod pick;
 
 use crate::text::args::Args;
 use crate::text::word::{self, Refusal};
 use alloc::format;
 
-pub use crate::request::kill::{master_refused, Kill, KillRequest};
+pub use crate::request::kill::{Kill, KillRequest};
 pub use crate::request::list::ListRequest;
 pub use crate::request::own::parse_self;
+pub use crate::request::pick::Candidates;
 
 /// What is wrong with the words of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
