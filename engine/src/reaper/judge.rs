@@ -121,8 +121,8 @@ impl Reaper {
             planned_at: entry.at(),
             earliest_by_rate: self.earliest_by_rate(id),
             purses: &self.purses,
-            is_full: self.closings >= BATCH,
-            line_lasts: prefetch::lasts(now, seen),
+            // Where a look is for many at once, those whose lines will last take turns.
+            can_wait: self.closings >= BATCH && prefetch::lasts(now, seen),
         })
     }
 

@@ -39,10 +39,8 @@ pub(super) struct Facts<'a> {
     /// The earliest that it can have been planned for by what takes of `rate`.
     pub earliest_by_rate: Micros,
     pub purses: &'a Purses,
-    /// As many are closed in this round as may be at once.
-    pub is_full: bool,
-    /// Its line would tell how things are at the next look as well.
-    pub line_lasts: bool,
+    /// As many are closed in this round as may be at once; and it can go in the next one without another look.
+    pub can_wait: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,8 +149,7 @@ pub(super) fn verdict(facts: &Facts) -> Verdict {
     let purse = facts.purses.of(share);
     let is_held = purse.is_some_and(|purse| purse.left() == 0);
     let is_quiet = how == How::Quiet;
-    // Where a look is for many at once, those whose lines will last take turns.
-    if is_held || facts.is_full && is_quiet && facts.line_lasts {
+    if is_held || facts.can_wait && is_quiet {
         let (state, place) = if share == Share::Own {
             (State::Own, facts.dues.by_rate)
         } else {

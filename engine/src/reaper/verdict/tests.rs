@@ -37,7 +37,7 @@ struct Case {
     dry_run: bool,
     rechecked: bool,
     left: (u32, u32),
-    is_full: bool,
+    can_wait: bool,
     paused: bool,
     room: usize,
 }
@@ -60,7 +60,7 @@ const PLAIN: Case = Case {
     dry_run: false,
     rechecked: false,
     left: (9, 9),
-    is_full: false,
+    can_wait: false,
     paused: false,
     room: 9,
 };
@@ -139,8 +139,7 @@ impl Case {
             planned_at: dues.policy_at(),
             earliest_by_rate: dues.by_rate,
             purses: &Purses::with_left(self.left.0, self.left.1),
-            is_full: self.is_full,
-            line_lasts: true,
+            can_wait: self.can_wait,
         })
     }
 }
@@ -203,8 +202,8 @@ fn what_becomes_of_a_connection_follows_from_the_facts() {
         (Case { left: (0, 9), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger self Own"),
         (Case { left: (9, 0), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "keep place: Own"),
         (Case { left: (0, 0), by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger command Paid"),
-        (Case { is_full: true, ..PLAIN }, "keep place: Ready"),
-        (Case { is_full: true, is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger rule 3 Rate"),
+        (Case { can_wait: true, ..PLAIN }, "keep place: Ready"),
+        (Case { can_wait: true, is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger rule 3 Rate"),
         // Something is under way: looked at again, ever less often, until grace ends.
         (Case { is: "flags=N obl=5", ..PLAIN }, "look again in 2 ms"),
         (Case { unread: 3, ..PLAIN }, "look again in 2 ms"),
