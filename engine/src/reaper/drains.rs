@@ -183,7 +183,7 @@ impl Drains {
 /// The wait before the next look at a connection that has been waited for `waited_us`. What passes by
 /// itself, a command or a reply on its way, is over within a fraction of a millisecond, and back as
 /// soon: look often. A transaction or a blocking command takes as long as its client likes. Neither
-/// is the price of looking, which the budget bounds.
+/// is the price of looking, which [`Pace`](super::pace::Pace) bounds.
 pub(super) fn backoff(waited_us: u64, passes: bool) -> u64 {
     if passes {
         (waited_us / 64).clamp(250, 2_000)

@@ -9,7 +9,6 @@
 //! ask for, and [`view`] what it tells.
 
 mod ascending;
-pub mod budget;
 mod causes;
 mod drains;
 mod judge;
@@ -19,8 +18,10 @@ pub mod lingering;
 mod long;
 pub mod lookups;
 mod orders;
+mod pace;
 pub mod prefetch;
 mod put_off;
+mod rate;
 mod recheck;
 mod rechecks;
 mod registry;
@@ -48,9 +49,9 @@ pub use view::{Report, Row};
 use crate::client::watch::WatchGauge;
 use crate::client::{Client, ClientId};
 use crate::policy::settings::{Percent, Settings};
-use crate::reaper::budget::Pace;
 use crate::reaper::drains::{Drain, Drains};
 use crate::reaper::kept::Kept;
+use crate::reaper::pace::Pace;
 use crate::reaper::prefetch::Prefetch;
 use crate::reaper::recheck::Recheck;
 use crate::reaper::registry::{Entry, Registry, State};

@@ -18,7 +18,7 @@ pub(super) enum State {
     Young,
     /// Planned for the moment `at`.
     Scheduled,
-    /// Past its limit and waiting for the budget; `at` is its place in that queue.
+    /// Past its limit and waiting for its turn; `at` is its place in that queue.
     Ready,
     /// The same, but it was busy when last looked at.
     Again,

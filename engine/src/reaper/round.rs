@@ -3,7 +3,7 @@
 
 use super::Reaper;
 use crate::client::ClientId;
-use crate::reaper::budget::Look;
+use crate::reaper::pace::Look;
 use crate::reaper::prefetch::Line;
 use crate::reaper::registry::State;
 use crate::reaper::schedule::Queue;

@@ -3,7 +3,7 @@
 //! Whoever gives itself a limit must take nothing of what `rate` grants those whom the operator's limits are
 //! about: it has as many again, and no more. Must not know why anybody goes.
 
-use crate::reaper::budget::Rate;
+use crate::reaper::rate::Rate;
 use crate::text::time::Micros;
 
 /// Of what an eviction takes.

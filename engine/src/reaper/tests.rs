@@ -7,7 +7,7 @@ use crate::client::quiet::{Received, Seen};
 use crate::client::reach::Reach;
 use crate::policy::jitter;
 use crate::policy::settings::Name;
-use crate::reaper::budget::{BATCH, BATCH_WHEN_DEAR};
+use crate::reaper::pace::{BATCH, BATCH_WHEN_DEAR};
 use crate::record::journal::{How, Reason};
 use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;

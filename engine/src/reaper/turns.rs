@@ -2,8 +2,8 @@
 
 use super::{Reaper, Round};
 use crate::client::ClientId;
-use crate::reaper::budget::BATCH;
 use crate::reaper::drains::Command;
+use crate::reaper::pace::BATCH;
 use crate::reaper::registry::State;
 use crate::reaper::schedule::Queue;
 use crate::text::time::{Micros, Millis};

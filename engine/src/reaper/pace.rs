@@ -1,111 +1,8 @@
-//! Budget: how many connections may go now.
+//! Pace: how long eviction may take, its share of the event loop's time; and how many are looked at in one go.
 //!
-//! Two limits that know nothing of each other: [`Rate`], the operator's evictions a second, and
-//! [`Pace`], the share of the event loop's time that eviction may take. Neither knows why a
-//! connection goes, nor reads a clock.
+//! It must not know why a connection goes, nor how many may, nor read a clock.
 
 use crate::text::time::Micros;
-
-const SECOND: u64 = 1_000_000;
-/// One more than a second holds: the window is then never shorter than a second.
-const BUCKETS: usize = 101;
-const BUCKET_US: u64 = SECOND / 100;
-
-/// At most `per_second` evictions in any second, however the seconds are cut.
-///
-/// A bucket of a fiftieth of a second's worth smooths them (a second's whole allowance in one burst
-/// would be the storm that the setting exists to prevent), and a sliding window of hundredths
-/// of a second keeps the sum strict.
-#[derive(Debug)]
-pub struct Rate {
-    per_second: u32,
-    /// Generic cell rate algorithm: when the bucket is full again.
-    full_at: Micros,
-    window: [u32; BUCKETS],
-    window_sum: u32,
-    /// Number of the hundredth of a second that `window` was last advanced to.
-    window_at: u64,
-}
-
-impl Rate {
-    /// `per_second` 0 means no limit.
-    pub fn new(per_second: u32) -> Self {
-        Rate {
-            per_second,
-            full_at: Micros(0),
-            window: [0; BUCKETS],
-            window_sum: 0,
-            window_at: 0,
-        }
-    }
-
-    /// What was spent in the last second still counts under the new rate.
-    pub fn set(&mut self, per_second: u32) {
-        self.per_second = per_second;
-        self.full_at = Micros(0);
-    }
-
-    fn interval(&self) -> u64 {
-        SECOND / u64::from(self.per_second.max(1))
-    }
-
-    fn burst(&self) -> u64 {
-        u64::from(self.per_second / 50).max(1) * self.interval()
-    }
-
-    fn advance(&mut self, now: Micros) {
-        let at = now.0 / BUCKET_US;
-        let steps = at.saturating_sub(self.window_at).min(BUCKETS as u64);
-        for step in 0..steps {
-            let slot = (at - step) as usize % BUCKETS;
-            if let Some(bucket) = self.window.get_mut(slot) {
-                self.window_sum -= *bucket;
-                *bucket = 0;
-            }
-        }
-        self.window_at = self.window_at.max(at);
-    }
-
-    /// How many may go now.
-    pub fn allowance(&mut self, now: Micros) -> u32 {
-        if self.per_second == 0 {
-            return u32::MAX;
-        }
-        self.advance(now);
-        let left = self.per_second.saturating_sub(self.window_sum);
-        let horizon = now.0.saturating_add(self.burst());
-        let bucket = horizon.saturating_sub(self.full_at.0.max(now.0)) / self.interval();
-        left.min(u32::try_from(bucket).unwrap_or(u32::MAX))
-    }
-
-    /// One has gone.
-    pub fn spend(&mut self, now: Micros) {
-        if self.per_second == 0 {
-            return;
-        }
-        self.advance(now);
-        let slot = self.window_at as usize % BUCKETS;
-        if let Some(bucket) = self.window.get_mut(slot) {
-            *bucket += 1;
-            self.window_sum += 1;
-        }
-        self.full_at = Micros(self.full_at.0.max(now.0)).plus_micros(self.interval());
-    }
-
-    /// When to ask again after an allowance of 0.
-    pub fn next(&mut self, now: Micros) -> Micros {
-        if self.allowance(now) > 0 {
-            return now;
-        }
-        let bucket = (self.full_at.0 + self.interval()).saturating_sub(self.burst());
-        let next_hundredth = (now.0 / BUCKET_US + 1) * BUCKET_US;
-        if self.window_sum >= self.per_second {
-            Micros(bucket.max(next_hundredth))
-        } else {
-            Micros(bucket.max(now.0 + 1))
-        }
-    }
-}
 
 /// Asking the server for its clients takes at most 1/12 of the loop's time, or 1/5 while looks are dear and
 /// so many wait that each is for a whole batch: the last of 20,000 would be past their limit for 3 s
@@ -124,12 +21,12 @@ const SLACK_US: u64 = 40_000;
 const DEAREST_LOOK_US: u64 = 3_000;
 /// So few that neither looking at them nor the server's own freeing of them (8 to 18 µs each, after
 /// the module has returned) is felt by other clients.
-pub const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// An answer dearer than this, and so much for each connection asked for, has walked every client.
 const DEAR_US: u64 = 150;
 const DEAR_PER_ID_US: u64 = 8;
 /// Where one look walks every client (Valkey 8.1.8 and later), more of them at once share its price.
-pub const BATCH_WHEN_DEAR: usize = 160;
+pub(super) const BATCH_WHEN_DEAR: usize = 160;
 /// What one look has shown to be dear is for so many more: then a small one shows whether it still is.
 const DEAR_LOOKS: u8 = 5;
 /// No walk over all clients takes longer for each of them.
@@ -141,7 +38,7 @@ const STALL_US: u64 = 2_000;
 
 /// What a look was for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Look {
+pub(super) struct Look {
     /// Connections that were asked for.
     pub ids: usize,
     /// Those among them that could have waited: rechecked, or busy when they were last looked at.
@@ -157,7 +54,7 @@ pub struct Look {
 /// Whoever is due has it first: what may wait is looked at once all is paid for, and is no debt of those
 /// that come due meanwhile.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     /// All looks and closings before this moment are paid for.
     paid_until: Micros,
     /// All are that were for those who could not wait.
@@ -175,36 +72,36 @@ pub struct Pace {
 
 impl Pace {
     /// When the next look may be at those who are due, given what the last ones cost.
-    pub fn next(&self, now: Micros) -> Micros {
+    pub(super) fn next(&self, now: Micros) -> Micros {
         let unpaid = self.due_paid_until.0.saturating_sub(SLACK_US);
         Micros(unpaid.max(self.closed_until.0).max(now.0))
     }
 
     /// When the next look may be at those who may wait.
-    pub fn next_spare(&self, now: Micros) -> Micros {
+    pub(super) fn next_spare(&self, now: Micros) -> Micros {
         self.next(now).max(self.paid_until)
     }
 
-    pub fn may_look(&self, now: Micros) -> bool {
+    pub(super) fn may_look(&self, now: Micros) -> bool {
         self.next(now) <= now
     }
 
     /// When those may be closed for whom the server need not be asked.
-    pub fn next_closing(&self, now: Micros) -> Micros {
+    pub(super) fn next_closing(&self, now: Micros) -> Micros {
         Micros(self.closed_until.0.max(now.0))
     }
 
     /// Whether a look costs much the same however few it is for.
-    pub fn looks_are_dear(&self) -> bool {
+    pub(super) fn looks_are_dear(&self) -> bool {
         self.dear_looks > 0
     }
 
     /// Whether the server waits for something for each connection that it is asked for.
-    pub fn looks_stall(&self) -> bool {
+    pub(super) fn looks_stall(&self) -> bool {
         self.stall_us > 0
     }
 
-    pub fn batch(&self) -> usize {
+    pub(super) fn batch(&self) -> usize {
         if self.looks_are_dear() {
             self.dear_batch
         } else if self.looks_stall() {
@@ -215,12 +112,12 @@ impl Pace {
     }
 
     /// No look before `until`.
-    pub fn rest(&mut self, until: Micros) {
+    pub(super) fn rest(&mut self, until: Micros) {
         self.due_paid_until = self.due_paid_until.max(until.plus_micros(SLACK_US));
     }
 
     /// For `look` the server was asked for `asked_us`, and what followed took `other_us`.
-    pub fn spend(&mut self, now: Micros, look: Look, asked_us: u64, other_us: u64) {
+    pub(super) fn spend(&mut self, now: Micros, look: Look, asked_us: u64, other_us: u64) {
         let Look {
             ids,
             spare,
@@ -276,6 +173,7 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const SECOND: u64 = 1_000_000;
     const MANY: usize = 20_000;
 
     fn look(ids: usize, connections: usize) -> Look {
@@ -285,70 +183,6 @@ mod tests {
             connections,
             is_long: false,
         }
-    }
-
-    /// Runs `rate` as greedily as it allows, asking every `step` µs; the moments of each eviction.
-    fn greedy(per_second: u32, step: u64, length: u64) -> Vec<u64> {
-        let mut rate = Rate::new(per_second);
-        let mut gone = Vec::new();
-        for now in (5 * SECOND..5 * SECOND + length).step_by(step as usize) {
-            for _ in 0..rate.allowance(Micros(now)) {
-                rate.spend(Micros(now));
-                gone.push(now);
-            }
-        }
-        gone
-    }
-
-    #[test]
-    fn no_second_however_cut_has_more_than_the_rate() {
-        for (per_second, step) in [(1, 1_000), (7, 3_000), (50, 500), (1000, 100), (1000, 40_000)] {
-            let gone = greedy(per_second, step, 5 * SECOND);
-            for (i, start) in gone.iter().enumerate() {
-                let within = gone[i..].iter().take_while(|t| **t < start + SECOND).count();
-                assert!(
-                    within <= per_second as usize,
-                    "{per_second}/s step {step}: {within}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_rate_is_reached_and_not_only_kept() {
-        for per_second in [1, 10, 100, 1000, 20_000] {
-            let gone = greedy(per_second, 500, 10 * SECOND).len() as f64;
-            let wanted = f64::from(per_second) * 10.0;
-            assert!(gone >= wanted * 0.97, "{per_second}: {gone}");
-        }
-    }
-
-    #[test]
-    fn after_a_refusal_next_is_when_one_may_go_or_a_hundredth_of_a_second_before() {
-        for per_second in [1, 3, 100, 1000] {
-            let mut rate = Rate::new(per_second);
-            let mut now = Micros(9 * SECOND);
-            for _ in 0..3 * per_second {
-                let mut asked = 0;
-                while rate.allowance(now) == 0 {
-                    let next = rate.next(now);
-                    assert!(next > now);
-                    now = next;
-                    asked += 1;
-                    assert!(asked <= 101, "{per_second}: asks in vain");
-                }
-                rate.spend(now);
-            }
-            assert!(now.0 >= 10 * SECOND);
-        }
-    }
-
-    #[test]
-    fn rate_zero_is_no_limit() {
-        let mut rate = Rate::new(0);
-        (0..100_000).for_each(|_| rate.spend(Micros(1)));
-        assert_eq!(rate.allowance(Micros(1)), u32::MAX);
-        assert_eq!(rate.next(Micros(1)), Micros(1));
     }
 
     #[test]
