@@ -13,7 +13,7 @@
 )]
 
 use connage_engine::client::info_line;
-use connage_engine::client::manner::Surroundings;
+use connage_engine::client::manner::Environment;
 use connage_engine::client::quiet::Seen;
 use connage_engine::client::ClientId;
 use connage_engine::policy::settings::Settings;
@@ -163,9 +163,9 @@ fn due_ticks(connections: u64, times: u64) -> Duration {
 }
 
 fn evict(reaper: &mut Reaper, now: Micros, first: u64, lines: &[String]) -> u64 {
-    let around = Surroundings {
+    let env = Environment {
         linger_room: 1_000,
-        ..Surroundings::default()
+        ..Environment::default()
     };
     let mut gone = 0;
     loop {
@@ -183,7 +183,7 @@ fn evict(reaper: &mut Reaper, now: Micros, first: u64, lines: &[String]) -> u64 
                 received: None,
                 awaits_link: false,
             };
-            let closing = reaper.judge(now, &seen, &around).expect("to be closed");
+            let closing = reaper.judge(now, &seen, &env).expect("to be closed");
             reaper.closed(now, &client, &closing, 0);
             reaper.disconnected(*id);
             gone += 1;

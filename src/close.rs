@@ -6,7 +6,7 @@ use crate::linger::Holding;
 use crate::state::{self, State};
 use crate::{look, server_log};
 use connage_engine::client::info_line;
-use connage_engine::client::manner::{Manner, Refusal, Surroundings};
+use connage_engine::client::manner::{CloseError, Environment, Manner};
 use connage_engine::client::{Client, ClientId};
 use connage_engine::reaper::prefetch::Line;
 use connage_engine::reaper::{Closing, Outcome, Reaper, Round, LONG_ROUND};
@@ -27,7 +27,7 @@ pub enum Depth {
 }
 
 /// One round of work, if there is any.
-pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
+pub fn run_round(ctx: Context, now: Micros, depth: Depth) {
     // Inside `state::with`, and never calls back: the server looks the id up and fills in a structure of ours. It
     // fires no event, runs no command and frees no client (`RM_GetClientInfoById` in its module.c).
     let is_held_up = |id: ClientId| client::info(id.0).is_some_and(|info| info.is_held_up());
@@ -44,8 +44,8 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         return;
     }
     let began = clock::worked_us();
-    let known: Vec<(&Line, Client)> = round
-        .known
+    let cached: Vec<(&Line, Client)> = round
+        .cached
         .iter()
         .filter_map(|line| Some((line, info_line::parse(&line.text)?)))
         .collect();
@@ -57,10 +57,10 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         now,
         depth,
         was_paused,
-        known,
-        |reaper, (line, client), around| {
+        cached,
+        |reaper, (line, client), env| {
             let seen = look::seen(client);
-            let closing = reaper.judge_known(now, line, &seen, around)?;
+            let closing = reaper.judge_cached(now, line, &seen, env)?;
             Some((client, closing))
         },
     );
@@ -77,7 +77,7 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
     identify(ctx, now, &round);
     let mut asked = clock::worked_us();
     if !round.look.is_empty() {
-        let Some(reply) = look::clients(ctx, round.look.iter().chain(&round.ahead)) else {
+        let Some(reply) = look::clients(ctx, round.look.iter().chain(&round.prefetch)) else {
             let outcome = Outcome {
                 was_refused: true,
                 asked_us: clock::worked_us().saturating_sub(asking),
@@ -88,9 +88,9 @@ pub fn carry_out(ctx: Context, now: Micros, depth: Depth) {
         };
         asked = clock::worked_us();
         let lines = info_line::lines(reply.text().unwrap_or_default());
-        close_those(ctx, now, depth, was_paused, lines, |reaper, client, around| {
+        close_those(ctx, now, depth, was_paused, lines, |reaper, client, env| {
             let seen = look::seen(client);
-            let closing = reaper.judge(now, &seen, around)?;
+            let closing = reaper.judge(now, &seen, env)?;
             Some((client, closing))
         });
     }
@@ -150,32 +150,32 @@ fn close_those<'a, T>(
     depth: Depth,
     was_paused: bool,
     those: impl IntoIterator<Item = T>,
-    judge: impl Fn(&mut Reaper, T, &Surroundings) -> Option<(Client<'a>, Closing)>,
+    judge: impl Fn(&mut Reaper, T, &Environment) -> Option<(Client<'a>, Closing)>,
 ) {
     let mut those = those.into_iter().peekable();
     if those.peek().is_none() {
         return;
     }
     let ends_despite_child = api::server_version() >= SHUTS_BOTH_HALVES_SINCE;
-    let mut around = Surroundings {
+    let mut env = Environment {
         wall_ms: clock::wall_ms(),
         ends_despite_child,
         paused: was_paused || api::is_paused(),
         nested: depth == Depth::Nested,
         shuts_both_halves: ends_despite_child && api::has_child(ctx),
         jemalloc: look::has_jemalloc(),
-        can_deafen: false,
+        can_drop_input: false,
         linger_room: 0,
     };
     let work = |state: &mut State| {
         let would_evict = state.reaper.tally.would_evict;
-        around.linger_room = state.linger.room(now);
-        around.can_deafen = state.linger.can_drop_input();
+        env.linger_room = state.linger.room(now);
+        env.can_drop_input = state.linger.can_drop_input();
         let mut closings = Vec::new();
         for one in those {
-            if let Some((client, closing)) = judge(&mut state.reaper, one, &around) {
+            if let Some((client, closing)) = judge(&mut state.reaper, one, &env) {
                 if closing.manner.lingers() {
-                    around.linger_room = around.linger_room.saturating_sub(1);
+                    env.linger_room = env.linger_room.saturating_sub(1);
                 }
                 closings.push((client, closing));
             }
@@ -222,7 +222,7 @@ fn close(ctx: Context, now: Micros, client: &Client, closing: &Closing) -> bool 
 }
 
 /// Has the socket ready for the server to close it.
-fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> {
+fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), CloseError> {
     #[cfg(feature = "test-faults")]
     if crate::test_faults::leaves_sockets_alone() {
         return Ok(());
@@ -235,7 +235,7 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
             socket::discard_input(fd);
             Ok(())
         }
-        Manner::DeafThenClose => {
+        Manner::DropInputThenClose => {
             state.gates.open(id);
             state.linger.drop_input(now, fd)?;
             if !state.reaper.is_tls(id) {
@@ -243,15 +243,15 @@ fn prepare(now: Micros, client: &Client, manner: Manner) -> Result<(), Refusal> 
             }
             Ok(())
         }
-        Manner::Linger | Manner::LingerDeaf => {
+        Manner::Linger | Manner::LingerDroppingInput => {
             let how = Holding {
                 tls: state.reaper.is_tls(id),
-                drops_input: manner == Manner::LingerDeaf,
+                drops_input: manner == Manner::LingerDroppingInput,
                 gated: state.gates.open(id),
                 unix: client.is_unix(),
             };
             state.linger.hold(now, id, fd, how)
         }
     };
-    state::with(work).unwrap_or(Err(Refusal::ThisSocket))
+    state::with(work).unwrap_or(Err(CloseError::ThisSocket))
 }

@@ -52,14 +52,14 @@ impl Events for Shell {
         let now = clock::now();
         // The server has no cron inside a command or inside loading.
         wakers::step(ctx, now, Depth::Outermost);
-        close::carry_out(ctx, now, Depth::Outermost);
+        close::run_round(ctx, now, Depth::Outermost);
     }
 
     /// Right after the poll: replies of the round before have left, and requests of this one are not
     /// read yet. The best moment to find connections quiet; and the server tells of it in its outermost loop only.
     fn after_sleep(ctx: Context) {
         let now = clock::now();
-        close::carry_out(ctx, now, Depth::Outermost);
+        close::run_round(ctx, now, Depth::Outermost);
         state::with(|state| {
             state.pacemaker.heard_of_loop = true;
         });
@@ -91,7 +91,7 @@ impl Events for Shell {
             if let Some(Some(call)) = called {
                 if call.is_nested(ctx) {
                     wakers::step(ctx, now, Depth::Nested);
-                    close::carry_out(ctx, now, Depth::Nested);
+                    close::run_round(ctx, now, Depth::Nested);
                 } else {
                     follow_loop(ctx, &call);
                     wakers::step(ctx, now, Depth::Outermost);

@@ -5,7 +5,7 @@
 //! reset, and throws away what it had not delivered.
 
 use crate::kernel::{limits, socket};
-use connage_engine::client::manner::Refusal;
+use connage_engine::client::manner::CloseError;
 use connage_engine::client::ClientId;
 use connage_engine::reaper::linger::{Peer, Room, WANTED};
 use connage_engine::reaper::lingering::{Lingering, Socket};
@@ -83,20 +83,20 @@ impl Socket for Duplicate {
 }
 
 /// Why there is no duplicate.
-fn no_duplicate(error: &io::Error) -> Refusal {
+fn no_duplicate(error: &io::Error) -> CloseError {
     match error.raw_os_error() {
         // The limit lies below the lowest number, or all above it are taken.
-        Some(libc::EINVAL | libc::EMFILE) => Refusal::NoNumber,
-        _ => Refusal::ThisSocket,
+        Some(libc::EINVAL | libc::EMFILE) => CloseError::NoNumber,
+        _ => CloseError::ThisSocket,
     }
 }
 
 /// Why the kernel does not drop what comes in.
-fn drops_nothing(error: &io::Error) -> Refusal {
+fn drops_nothing(error: &io::Error) -> CloseError {
     match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => Refusal::Forbidden,
+        Some(libc::EPERM | libc::EACCES) => CloseError::Forbidden,
         // Of multipath TCP: EOPNOTSUPP.
-        _ => Refusal::ThisSocket,
+        _ => CloseError::ThisSocket,
     }
 }
 
@@ -185,7 +185,7 @@ impl Linger {
 
     /// Has the kernel drop what a client sends from now on, and throws away what came since it was looked at:
     /// unread, it would be answered with a reset.
-    pub fn drop_input(&mut self, now: Micros, fd: c_int) -> Result<(), Refusal> {
+    pub fn drop_input(&mut self, now: Micros, fd: c_int) -> Result<(), CloseError> {
         let dropped = socket::drop_payload(fd).map_err(|error| drops_nothing(&error));
         self.all.heed(now, dropped)?;
         socket::discard_input(fd);
@@ -193,7 +193,7 @@ impl Linger {
     }
 
     /// Keeps a duplicate of a connection that the server is about to close.
-    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, how: Holding) -> Result<(), Refusal> {
+    pub fn hold(&mut self, now: Micros, id: ClientId, fd: c_int, how: Holding) -> Result<(), CloseError> {
         let lowest = self.all.lowest()?;
         let made = socket::duplicate(fd, lowest).map_err(|error| no_duplicate(&error));
         let fd = self.all.heed(now, made)?;
@@ -228,7 +228,7 @@ impl Linger {
 mod tests {
     use super::*;
     use crate::kernel::tests::pair;
-    use connage_engine::client::manner::Refusal::{Forbidden, NoNumber, ThisSocket};
+    use connage_engine::client::manner::CloseError::{Forbidden, NoNumber, ThisSocket};
     use std::io::{Read, Write};
     use std::time::Duration;
 
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn an_error_concerns_one_socket_unless_it_is_known_to_concern_all() {
-        let cases: [(i32, Refusal, Refusal); 7] = [
+        let cases: [(i32, CloseError, CloseError); 7] = [
             (libc::EMFILE, NoNumber, ThisSocket),
             (libc::EINVAL, NoNumber, ThisSocket),
             (libc::EBADF, ThisSocket, ThisSocket),

@@ -8,6 +8,7 @@ pub mod command;
 pub mod entry;
 pub mod event;
 pub mod guard;
+pub mod interned;
 pub mod log;
 pub mod ran;
 pub mod reply;
@@ -15,7 +16,6 @@ pub mod rights;
 pub mod server_info;
 pub mod setting;
 pub mod text;
-pub mod words;
 
 use redis_module::raw;
 use std::marker::PhantomData;

@@ -1,6 +1,6 @@
 //! Rows of connections, as LIST and SELF reply them. One table of their columns.
 
-use crate::api::words::Words;
+use crate::api::interned::Interned;
 use crate::api::Context;
 use connage_engine::client::Client;
 use connage_engine::reaper::Row;
@@ -105,9 +105,9 @@ impl Rows {
     pub fn reply(&self, ctx: Context) {
         let names = COLUMNS.each_ref().map(|(name, _)| *name);
         let names = if self.rows.len() < WORTH_PRINTING {
-            Words::plain(names)
+            Interned::plain(names)
         } else {
-            Words::print(ctx, names)
+            Interned::print(ctx, names)
         };
         for row in &self.rows {
             ctx.reply_map(COLUMNS.len());

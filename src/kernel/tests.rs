@@ -55,8 +55,8 @@ fn what_meets_a_gate_is_not_there_until_it_opens() {
 }
 
 #[test]
-fn a_deaf_socket_that_is_closed_goes_on_delivering_whatever_its_client_sends() {
-    for (deaf, clean) in [(false, false), (true, true)] {
+fn a_closed_socket_that_drops_input_goes_on_delivering_whatever_its_client_sends() {
+    for (drops_input, clean) in [(false, false), (true, true)] {
         let (mut client, mut server) = pair();
         server.set_nonblocking(true).expect("not to wait");
         // More than the client's kernel takes, and not so much that it comes drop by drop for a minute.
@@ -65,8 +65,8 @@ fn a_deaf_socket_that_is_closed_goes_on_delivering_whatever_its_client_sends() {
         while let Ok(bytes) = server.write(&[b'x'; 100_000]) {
             sent += bytes;
         }
-        if deaf {
-            socket::drop_payload(server.as_raw_fd()).expect("deaf");
+        if drops_input {
+            socket::drop_payload(server.as_raw_fd()).expect("dropped");
         }
         drop(server);
         client.write_all(b"more").expect("sent");
@@ -76,7 +76,7 @@ fn a_deaf_socket_that_is_closed_goes_on_delivering_whatever_its_client_sends() {
         assert_eq!(
             end.is_ok() && all.len() == sent,
             clean,
-            "deaf {deaf}: {} of {sent}, {end:?}",
+            "drops input: {drops_input}: {} of {sent}, {end:?}",
             all.len()
         );
     }

@@ -3,7 +3,7 @@
 
 use crate::inputs::Inputs;
 use connage_engine::client::info_line;
-use connage_engine::client::manner::{Manner, Refusal, Surroundings};
+use connage_engine::client::manner::{CloseError, Environment, Manner};
 use connage_engine::client::quiet::{Received, Seen};
 use connage_engine::client::reach::Reach;
 use connage_engine::client::{Client, ClientId};
@@ -94,7 +94,7 @@ pub fn life(inputs: &mut Inputs) {
 /// What the shell does when it wakes.
 fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
     let mut round = reaper.tick(now);
-    let around = Surroundings {
+    let env = Environment {
         jemalloc: inputs.chance(50),
         wall_ms: inputs.number(),
         paused: inputs.chance(5),
@@ -102,7 +102,7 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
         ends_despite_child: inputs.chance(50),
         shuts_both_halves: inputs.chance(20),
         linger_room: inputs.below(3),
-        can_deafen: inputs.chance(50),
+        can_drop_input: inputs.chance(50),
     };
     let busy: Vec<ClientId> = reaper.perhaps_busy(now, &round).map(|(id, _)| id).collect();
     reaper.put_off_the_busy(now, &mut round, if inputs.chance(50) { &busy } else { &[] });
@@ -118,19 +118,19 @@ fn round(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros) {
         reaper.end_round(now, round, outcome);
         return;
     }
-    for line in &round.known {
+    for line in &round.cached {
         let known = info_line::parse(&line.text).expect("as it was given");
         let seen = seen(inputs, known);
-        let closing = reaper.judge_known(now, line, &seen, &around);
+        let closing = reaper.judge_cached(now, line, &seen, &env);
         close(inputs, reaper, now, &known, closing);
     }
-    for id in round.look.iter().chain(&round.ahead) {
+    for id in round.look.iter().chain(&round.prefetch) {
         let text = format!("id={id}");
         let client = Client {
             line: text.as_bytes(),
             ..client(inputs, *id)
         };
-        let closing = reaper.judge(now, &seen(inputs, client), &around);
+        let closing = reaper.judge(now, &seen(inputs, client), &env);
         close(inputs, reaper, now, &client, closing);
     }
     // Eleven days, in microseconds, for one round of work.
@@ -167,7 +167,11 @@ fn close(inputs: &mut Inputs, reaper: &mut Reaper, now: Micros, client: &Client,
     }
     match inputs.below(10) {
         0 => {
-            let refusals = [Refusal::NoNumber, Refusal::Forbidden, Refusal::ThisSocket];
+            let refusals = [
+                CloseError::NoNumber,
+                CloseError::Forbidden,
+                CloseError::ThisSocket,
+            ];
             reaper.not_closed(now, &closing, refusals[inputs.below(3)]);
         }
         1 => reaper.disconnected(client.id),

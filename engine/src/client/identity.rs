@@ -2,9 +2,9 @@
 
 use crate::text::word::head;
 
-/// FNV-1a (Fowler, Noll, Vo) of user and name, as far as rules match them: a change is missed once in four billion times, until
-/// the next full recheck.
-pub fn fingerprint(user: &[u8], name: &[u8]) -> u32 {
+/// FNV-1a (Fowler, Noll, Vo) of user and name, as far as rules match them: a change is missed once in four billion
+/// times, until the next full recheck.
+pub fn hash(user: &[u8], name: &[u8]) -> u32 {
     let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     let (user, name) = (head(user), head(name));
     let hash = user.iter().fold(0x811c_9dc5, step);
@@ -17,7 +17,7 @@ mod tests {
 
     #[test]
     fn user_and_name_are_told_apart_also_where_they_meet() {
-        assert_eq!(fingerprint(b"app", b"x"), fingerprint(b"app", b"x"));
+        assert_eq!(hash(b"app", b"x"), hash(b"app", b"x"));
         let all = [
             ("app", "x"),
             ("ap", "px"),
@@ -30,7 +30,7 @@ mod tests {
         ];
         let prints: alloc::collections::BTreeSet<u32> = all
             .iter()
-            .map(|(user, name)| fingerprint(user.as_bytes(), name.as_bytes()))
+            .map(|(user, name)| hash(user.as_bytes(), name.as_bytes()))
             .collect();
         assert_eq!(prints.len(), all.len());
     }

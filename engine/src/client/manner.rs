@@ -16,11 +16,11 @@ pub enum Manner {
     Linger,
     /// Linger, and have the kernel drop what the client sends from now on. For a server that shuts down the
     /// duplicate's reading half as well: a byte that comes then would be answered with a reset.
-    LingerDeaf,
+    LingerDroppingInput,
     /// Have the kernel drop what the client sends from now on, and let the server close it. For TCP where no
     /// duplicate can be had: a closed socket without one goes on delivering what it holds, and the byte that
     /// would be answered with a reset does not reach it.
-    DeafThenClose,
+    DropInputThenClose,
     /// Let the server close it and do nothing else.
     ServerAlone,
     /// Do not close it yet: it waits for data, and is only taken off its keys, with the answer of a timeout.
@@ -29,7 +29,7 @@ pub enum Manner {
 
 /// Why a connection could not be closed as judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CloseError {
     /// No number is free for a duplicate of any socket.
     NoNumber,
     /// The kernel drops nothing for anybody: a sandbox forbids it.
@@ -41,17 +41,17 @@ pub enum Refusal {
 impl Manner {
     /// Whether what the kernel still holds may be lost.
     pub fn may_lose(self, seen: &Seen) -> bool {
-        !self.lingers() && self != Manner::DeafThenClose && seen.unacked.unwrap_or(0) > 0
+        !self.lingers() && self != Manner::DropInputThenClose && seen.unacked.unwrap_or(0) > 0
     }
 
     pub fn lingers(self) -> bool {
-        matches!(self, Manner::Linger | Manner::LingerDeaf)
+        matches!(self, Manner::Linger | Manner::LingerDroppingInput)
     }
 }
 
 /// What the shell knows of the server at this moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Surroundings {
+pub struct Environment {
     /// Wall clock, milliseconds since 1970, for CONNAGE.LOG.
     pub wall_ms: u64,
     /// What the server closes ends for its client though a child still holds the socket (Redis 7.2 and
@@ -69,16 +69,16 @@ pub struct Surroundings {
     /// The server's allocations are rounded as jemalloc does.
     pub jemalloc: bool,
     /// Whether the kernel can be told to drop what a client sends.
-    pub can_deafen: bool,
+    pub can_drop_input: bool,
     /// How many more may linger.
     pub linger_room: usize,
 }
 
-impl Surroundings {
+impl Environment {
     /// As they are for a connection that has refused to linger.
     pub fn without_lingering(self) -> Self {
-        Surroundings {
-            can_deafen: false,
+        Environment {
+            can_drop_input: false,
             linger_room: 0,
             ..self
         }
@@ -89,8 +89,8 @@ impl Surroundings {
 /// whole seconds of a clock that it reads now and then: 2 is more than 1 for certain.
 const IDLE_S: u64 = 2;
 
-/// How to close now what is quiet, or is closed all the same since `over`; `None`: not now.
-pub fn manner(seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Option<Manner> {
+/// How to close now what is quiet, or is closed all the same where `grace_ended`; `None`: not now.
+pub fn manner(seen: &Seen, tls: bool, env: &Environment, grace_ended: bool) -> Option<Manner> {
     let (client, delivered) = (&seen.client, seen.unacked == Some(0));
     if client.fd < 0 {
         // Not a socket (RDMA): only the server knows how to close it.
@@ -103,26 +103,30 @@ pub fn manner(seen: &Seen, tls: bool, around: &Surroundings, over: bool) -> Opti
         Manner::ShutThenClose
     };
     if delivered && !tls && client.idle_s >= IDLE_S {
-        return Some(if around.ends_despite_child {
+        return Some(if env.ends_despite_child {
             Manner::ServerAlone
         } else {
             shut
         });
     }
-    if around.shuts_both_halves && client.is_unix() && !delivered && !over {
+    if env.shuts_both_halves && client.is_unix() && !delivered && !grace_ended {
         // Its client could not send any more, and many would not read on after that.
         return None;
     }
-    let can_deafen = around.can_deafen && !client.is_unix();
-    let deaf = around.shuts_both_halves && !client.is_unix();
-    if around.linger_room > 0 && (!deaf || can_deafen) {
-        return Some(if deaf { Manner::LingerDeaf } else { Manner::Linger });
+    let can_drop_input = env.can_drop_input && !client.is_unix();
+    let must_drop_input = env.shuts_both_halves && !client.is_unix();
+    if env.linger_room > 0 && (!must_drop_input || can_drop_input) {
+        return Some(if must_drop_input {
+            Manner::LingerDroppingInput
+        } else {
+            Manner::Linger
+        });
     }
-    if can_deafen {
-        return Some(Manner::DeafThenClose);
+    if can_drop_input {
+        return Some(Manner::DropInputThenClose);
     }
     // Its end has to be on its way before a byte comes that the server has not read.
-    (delivered || over).then_some(shut)
+    (delivered || grace_ended).then_some(shut)
 }
 
 #[cfg(test)]
@@ -133,52 +137,66 @@ mod tests {
     #[test]
     fn the_cheap_way_only_where_nothing_can_be_lost() {
         use Manner::*;
-        let room = Surroundings {
+        let room = Environment {
             linger_room: 1,
-            can_deafen: true,
-            ..Surroundings::default()
+            can_drop_input: true,
+            ..Environment::default()
         };
-        let full = Surroundings {
+        let full = Environment {
             linger_room: 0,
             ..room
         };
-        let ends = Surroundings {
+        let ends = Environment {
             ends_despite_child: true,
             ..room
         };
-        let ends_full = Surroundings {
+        let ends_full = Environment {
             ends_despite_child: true,
             ..full
         };
-        let child = Surroundings {
+        let child = Environment {
             shuts_both_halves: true,
             ..ends
         };
-        let cannot = Surroundings {
-            can_deafen: false,
+        let cannot = Environment {
+            can_drop_input: false,
             ..child
         };
         let refused = child.without_lingering();
-        for (line, unacked, tls, around, over, expected) in [
+        for (line, unacked, tls, env, grace_ended, expected) in [
             ("idle=5", Some(0), false, room, false, Some(ShutThenClose)),
             ("idle=0", Some(0), false, room, false, Some(Linger)),
             ("idle=5", Some(9), false, room, false, Some(Linger)),
             ("idle=5", None, false, room, false, Some(Linger)),
             ("idle=5", Some(0), true, room, false, Some(Linger)),
             ("idle=1", Some(0), false, room, false, Some(Linger)),
-            ("idle=5", Some(0), true, full, false, Some(DeafThenClose)),
-            ("idle=0", Some(0), false, full, false, Some(DeafThenClose)),
-            ("idle=5", Some(9), false, full, false, Some(DeafThenClose)),
-            ("idle=5", Some(9), false, full, true, Some(DeafThenClose)),
+            ("idle=5", Some(0), true, full, false, Some(DropInputThenClose)),
+            ("idle=0", Some(0), false, full, false, Some(DropInputThenClose)),
+            ("idle=5", Some(9), false, full, false, Some(DropInputThenClose)),
+            ("idle=5", Some(9), false, full, true, Some(DropInputThenClose)),
             ("idle=5 flags=U", Some(9), false, full, false, None),
             ("idle=5 flags=U", Some(9), false, full, true, Some(ShutThenClose)),
             ("idle=0 flags=U", Some(0), false, full, false, Some(ShutThenClose)),
-            ("idle=0", Some(9), false, child, false, Some(LingerDeaf)),
-            ("idle=0", Some(0), true, child, false, Some(LingerDeaf)),
+            ("idle=0", Some(9), false, child, false, Some(LingerDroppingInput)),
+            ("idle=0", Some(0), true, child, false, Some(LingerDroppingInput)),
             ("idle=5", Some(0), false, ends, false, Some(ServerAlone)),
             ("idle=0", Some(0), false, ends, false, Some(Linger)),
-            ("idle=0", Some(0), false, ends_full, false, Some(DeafThenClose)),
-            ("idle=5", Some(9), false, ends_full, false, Some(DeafThenClose)),
+            (
+                "idle=0",
+                Some(0),
+                false,
+                ends_full,
+                false,
+                Some(DropInputThenClose),
+            ),
+            (
+                "idle=5",
+                Some(9),
+                false,
+                ends_full,
+                false,
+                Some(DropInputThenClose),
+            ),
             ("idle=5", Some(0), false, child, false, Some(ServerAlone)),
             ("idle=5", Some(9), false, cannot, false, None),
             ("idle=0", Some(0), false, cannot, false, Some(ShutThenClose)),
@@ -203,9 +221,9 @@ mod tests {
                 awaits_link: false,
             };
             assert_eq!(
-                manner(&seen, tls, &around, over),
+                manner(&seen, tls, &env, grace_ended),
                 expected,
-                "{line} {unacked:?} {around:?}"
+                "{line} {unacked:?} {env:?}"
             );
         }
     }
@@ -218,8 +236,8 @@ mod tests {
             (Manner::ShutThenClose, Some(9), true),
             (Manner::ShutThenClose, Some(0), false),
             (Manner::Linger, Some(9), false),
-            (Manner::LingerDeaf, Some(9), false),
-            (Manner::DeafThenClose, Some(9), false),
+            (Manner::LingerDroppingInput, Some(9), false),
+            (Manner::DropInputThenClose, Some(9), false),
         ] {
             let seen = Seen {
                 client,

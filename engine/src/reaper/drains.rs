@@ -16,8 +16,8 @@ pub(super) struct Command {
     /// Not before this moment: OVER spreads them.
     pub start: Micros,
     pub grace: Millis,
-    /// Paced by OVER, hence not by `rate`.
-    pub paced: bool,
+    /// Spread by OVER, hence not by `rate`.
+    pub spread: bool,
     pub reach: Reach,
 }
 
@@ -160,9 +160,9 @@ impl Drains {
     }
 
     /// Whether OVER says when its turn is.
-    pub(super) fn is_paced(&self, id: ClientId) -> bool {
+    pub(super) fn is_spread(&self, id: ClientId) -> bool {
         let command = self.get(id).and_then(|drain| drain.command);
-        command.is_some_and(|command| command.paced)
+        command.is_some_and(|command| command.spread)
     }
 
     pub(super) fn ids(&self) -> Vec<ClientId> {

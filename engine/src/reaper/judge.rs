@@ -5,7 +5,7 @@ use super::causes::Due;
 use super::verdict::{verdict, Facts, Rest, Sentence, Verdict};
 use super::Reaper;
 use crate::client::identity;
-use crate::client::manner::{Manner, Refusal, Surroundings};
+use crate::client::manner::{CloseError, Environment, Manner};
 use crate::client::quiet::{Activity, Seen};
 use crate::client::{Client, ClientId};
 use crate::reaper::drains::{backoff, Drain};
@@ -38,16 +38,16 @@ pub struct Closing {
 }
 
 impl Reaper {
-    /// What to do with a connection of [`Round::known`](super::Round::known), whose socket was just looked at.
-    pub fn judge_known(
+    /// What to do with a connection of [`Round::cached`](super::Round::cached), whose socket was just looked at.
+    pub fn judge_cached(
         &mut self,
         now: Micros,
         line: &Line,
         seen: &Seen,
-        around: &Surroundings,
+        env: &Environment,
     ) -> Option<Closing> {
         if line.holds(seen) {
-            return self.judge(now, seen, around);
+            return self.judge(now, seen, env);
         }
         let id = seen.client.id;
         if let Some((entry, State::Looking)) = self.registry.get_with_state(id) {
@@ -58,10 +58,10 @@ impl Reaper {
     }
 
     /// What to do with a connection that the server told of; `None`: leave it.
-    pub fn judge(&mut self, now: Micros, seen: &Seen, around: &Surroundings) -> Option<Closing> {
+    pub fn judge(&mut self, now: Micros, seen: &Seen, env: &Environment) -> Option<Closing> {
         let client = &seen.client;
         let state = self.registry.state(client.id)?;
-        let watching = self.gauge.is_watching(client, around.jemalloc);
+        let watching = self.gauge.is_watching(client, env.jemalloc);
         let activity = Activity::of(seen, watching);
         match state {
             State::Looking | State::Rechecking => {}
@@ -71,14 +71,14 @@ impl Reaper {
             }
             State::Young | State::Own | State::Closing => return None,
         }
-        let identity = identity::fingerprint(client.user, client.name);
+        let identity = identity::hash(client.user, client.name);
         self.registry.set_identity(client.id, identity);
         self.note_length(client.id, client.line.len());
         if !client.is_closing() {
             self.notice_reset(client);
         }
-        let verdict = verdict(&self.gather(now, seen, around, activity)?);
-        self.apply(now, seen, around, verdict)
+        let verdict = verdict(&self.gather(now, seen, env, activity)?);
+        self.apply(now, seen, env, verdict)
     }
 
     /// It was asked for ahead of its turn.
@@ -94,7 +94,7 @@ impl Reaper {
         &'a self,
         now: Micros,
         seen: &'a Seen<'a>,
-        around: &'a Surroundings,
+        env: &'a Environment,
         activity: Activity,
     ) -> Option<Facts<'a>> {
         let id = seen.client.id;
@@ -110,7 +110,7 @@ impl Reaper {
         Some(Facts {
             now,
             seen,
-            around,
+            env,
             activity,
             tls: entry.is_tls(),
             dry_run: self.settings.dry_run,
@@ -127,18 +127,12 @@ impl Reaper {
     }
 
     /// The only one that has a verdict's states set.
-    fn apply(
-        &mut self,
-        now: Micros,
-        seen: &Seen,
-        around: &Surroundings,
-        verdict: Verdict,
-    ) -> Option<Closing> {
+    fn apply(&mut self, now: Micros, seen: &Seen, env: &Environment, verdict: Verdict) -> Option<Closing> {
         let id = seen.client.id;
         match verdict {
             Verdict::Leave(rest) => self.leave(id, rest),
             Verdict::WouldEvict(due, rest) => {
-                self.note_dry_run(now, seen, due, around);
+                self.note_dry_run(now, seen, due, env);
                 self.leave(id, rest);
             }
             Verdict::Queue => self.queue(id, now),
@@ -196,7 +190,7 @@ impl Reaper {
         })
     }
 
-    fn note_dry_run(&mut self, now: Micros, seen: &Seen, due: Due, around: &Surroundings) {
+    fn note_dry_run(&mut self, now: Micros, seen: &Seen, due: Due, env: &Environment) {
         let id = seen.client.id;
         let Some(birth) = self.registry.get(id).map(|entry| entry.birth) else {
             return;
@@ -209,7 +203,7 @@ impl Reaper {
         self.journal.add(
             &seen.client,
             Eviction {
-                time_ms: around.wall_ms,
+                time_ms: env.wall_ms,
                 age: Millis(now.since(birth) / 1_000),
                 limit: due.limit,
                 reason,
@@ -221,12 +215,12 @@ impl Reaper {
 
     /// It could not be closed as judged: judged anew soon, and for good in another way if it is the one that
     /// refuses.
-    pub fn not_closed(&mut self, now: Micros, closing: &Closing, refusal: Refusal) {
+    pub fn not_closed(&mut self, now: Micros, closing: &Closing, refusal: CloseError) {
         if !self.is_tracked(closing.id) {
             return;
         }
         let mut drain = closing.drain;
-        drain.refused |= refusal == Refusal::ThisSocket;
+        drain.refused |= refusal == CloseError::ThisSocket;
         let waited = now.since(drain.due_since.unwrap_or(now));
         let next_look = now.plus_micros(backoff(waited, true));
         self.drain(closing.id, drain, next_look);

@@ -20,7 +20,7 @@ const FIRST_US: u64 = 400_000;
 const AGAIN_US: u64 = 50_000;
 /// Connections that something is kept of.
 const MOST: usize = 16_384;
-/// To print a line that is longer than this, in bytes, is dear, whatever the server: once is enough.
+/// To print a line that is longer than this, in bytes, is expensive, whatever the server: once is enough.
 const LONG: usize = 4_096;
 
 /// What of a connection's line the server tells in no other way.
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn who_makes_its_looks_dear_is_looked_at_once_at_most() {
+    fn who_makes_its_looks_expensive_is_looked_at_once_at_most() {
         let mut kept = Kept::default();
         let long = vec![b'x'; LONG + 1];
         assert!(!kept.may_look(Micros(0), ClientId(1), &long));

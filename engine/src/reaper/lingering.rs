@@ -2,7 +2,7 @@
 //!
 //! Knows of sockets only what [`Socket`] says.
 
-use crate::client::manner::Refusal;
+use crate::client::manner::CloseError;
 use crate::client::ClientId;
 use crate::reaper::linger::{most_clients, Peer, Room, Stay, Warning};
 use crate::text::time::{Micros, Millis};
@@ -115,9 +115,9 @@ impl<S: Socket> Lingering<S> {
     ///
     /// # Errors
     /// There is none.
-    pub fn lowest(&self) -> Result<i32, Refusal> {
+    pub fn lowest(&self) -> Result<i32, CloseError> {
         if self.room.most == 0 {
-            return Err(Refusal::NoNumber);
+            return Err(CloseError::NoNumber);
         }
         Ok(self.room.lowest)
     }
@@ -126,15 +126,15 @@ impl<S: Socket> Lingering<S> {
     ///
     /// # Errors
     /// The refusal.
-    pub fn heed<T>(&mut self, now: Micros, done: Result<T, Refusal>) -> Result<T, Refusal> {
+    pub fn heed<T>(&mut self, now: Micros, done: Result<T, CloseError>) -> Result<T, CloseError> {
         match done {
-            Err(Refusal::NoNumber) => {
+            Err(CloseError::NoNumber) => {
                 self.room.most = 0;
                 self.was_full = true;
                 self.refused_until = Some(now.plus(PAUSE));
             }
-            Err(Refusal::Forbidden) => self.drops_no_input = true,
-            Err(Refusal::ThisSocket) | Ok(_) => {}
+            Err(CloseError::Forbidden) => self.drops_no_input = true,
+            Err(CloseError::ThisSocket) | Ok(_) => {}
         }
         done
     }
@@ -382,9 +382,9 @@ mod tests {
     #[test]
     fn where_no_number_can_be_had_nobody_lingers_until_the_limit_is_measured_again() {
         let mut all = lingering(2);
-        let refused: Result<(), Refusal> = all.heed(Micros(0), Err(Refusal::NoNumber));
-        assert_eq!(refused, Err(Refusal::NoNumber));
-        assert_eq!((all.left(), all.lowest()), (0, Err(Refusal::NoNumber)));
+        let refused: Result<(), CloseError> = all.heed(Micros(0), Err(CloseError::NoNumber));
+        assert_eq!(refused, Err(CloseError::NoNumber));
+        assert_eq!((all.left(), all.lowest()), (0, Err(CloseError::NoNumber)));
         assert!(!all.is_to_be_measured(Micros(9 * SECOND)));
         assert!(all.is_to_be_measured(Micros(10 * SECOND)));
         assert!(!all.is_to_be_measured(Micros(10 * SECOND)), "once");
@@ -399,9 +399,9 @@ mod tests {
     #[test]
     fn that_the_kernel_drops_nothing_for_one_socket_says_nothing_of_others() {
         let mut all = lingering(1);
-        assert!(all.heed::<()>(Micros(0), Err(Refusal::ThisSocket)).is_err());
+        assert!(all.heed::<()>(Micros(0), Err(CloseError::ThisSocket)).is_err());
         assert!(all.can_drop_input() && all.left() == 1);
-        assert!(all.heed::<()>(Micros(0), Err(Refusal::Forbidden)).is_err());
+        assert!(all.heed::<()>(Micros(0), Err(CloseError::Forbidden)).is_err());
         assert!(!all.can_drop_input() && all.left() == 1);
     }
 

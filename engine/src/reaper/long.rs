@@ -1,4 +1,4 @@
-//! Long: who calls itself something so long that to look at it is dear. There is one at most in each look.
+//! Long: who calls itself something so long that to look at it is expensive. There is one at most in each look.
 
 use super::{Reaper, Round};
 use crate::client::ClientId;
@@ -15,7 +15,7 @@ impl Reaper {
         !self.long.is_empty() && self.long.contains(&id)
     }
 
-    /// Whether `id` may be looked at with the others: of those that are dear by themselves, one in a round.
+    /// Whether `id` may be looked at with the others: of those that are expensive by themselves, one in a round.
     pub(super) fn has_room(&self, round: &mut Round, id: ClientId) -> bool {
         let is_long = self.is_long(id);
         let has_room = !(is_long && round.has_long);
@@ -40,7 +40,7 @@ impl Reaper {
 
     /// Which names are to be measured before a look: a name can be had alone, and a line only with all others.
     pub fn to_measure<'a>(&'a self, round: &'a Round) -> impl Iterator<Item = ClientId> + 'a {
-        let those = round.look.iter().chain(&round.ahead).copied();
+        let those = round.look.iter().chain(&round.prefetch).copied();
         those.filter(|id| !self.is_long(*id))
     }
 
@@ -68,7 +68,7 @@ impl Reaper {
             }
         }
         round
-            .ahead
+            .prefetch
             .retain(|_| names.next().is_some_and(|bytes| *bytes <= LONG));
     }
 }

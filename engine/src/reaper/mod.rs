@@ -84,7 +84,7 @@ pub struct Reaper {
     closings: usize,
     /// Bytes that were read in it of what clients call themselves.
     texts: usize,
-    /// Those to whom it is dear to look, for what they call themselves.
+    /// Those to whom it is expensive to look, for what they call themselves.
     long: BTreeSet<ClientId>,
     prefetch: Prefetch,
     pace: Pace,

@@ -75,14 +75,14 @@ impl Reaper {
             let mut command = Command {
                 start: now.plus_micros(u64::try_from(spread).unwrap_or(u64::MAX)),
                 grace: order.grace,
-                paced: order.over.is_some(),
+                spread: order.over.is_some(),
                 reach: order.reach,
             };
             let mut drain = self.drains.get(*id).copied().unwrap_or_default();
             if let Some(old) = drain.command {
                 command.start = command.start.min(old.start);
                 command.grace = command.grace.min(old.grace);
-                command.paced &= old.paced;
+                command.spread &= old.spread;
                 command.reach = command.reach.or(old.reach);
             }
             drain.command = Some(command);

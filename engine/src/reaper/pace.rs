@@ -4,7 +4,7 @@
 
 use crate::text::time::Micros;
 
-/// Asking the server for its clients takes at most 1/12 of the loop's time, or 1/5 while looks are dear and
+/// Asking the server for its clients takes at most 1/12 of the loop's time, or 1/5 while looks are expensive and
 /// so many wait that each is for a whole batch: the last of 20,000 would be past their limit for 3 s
 /// otherwise. All else takes at most half.
 ///
@@ -18,17 +18,17 @@ const CLOSE_SHARE: u64 = 2;
 const SLACK_US: u64 = 40_000;
 /// A look that takes longer has waited for something else (the server's I/O threads, for a processor);
 /// to make it wait twelve times as long would keep everybody past their limit.
-const DEAREST_LOOK_US: u64 = 3_000;
+const MOST_EXPENSIVE_LOOK_US: u64 = 3_000;
 /// So few that neither looking at them nor the server's own freeing of them (8 to 18 µs each, after
 /// the module has returned) is felt by other clients.
 pub(super) const BATCH: usize = 32;
-/// An answer dearer than this, and so much for each connection asked for, has walked every client.
-const DEAR_US: u64 = 150;
-const DEAR_PER_ID_US: u64 = 8;
+/// An answer more expensive than this, and so much for each connection asked for, has walked every client.
+const EXPENSIVE_US: u64 = 150;
+const EXPENSIVE_PER_ID_US: u64 = 8;
 /// Where one look walks every client (Valkey 8.1.8 and later), more of them at once share its price.
-pub(super) const BATCH_WHEN_DEAR: usize = 160;
-/// What one look has shown to be dear is for so many more: then a small one shows whether it still is.
-const DEAR_LOOKS: u8 = 5;
+pub(super) const BATCH_WHEN_EXPENSIVE: usize = 160;
+/// What one look has shown to be expensive is for so many more: then a small one shows whether it still is.
+const EXPENSIVE_LOOKS: u8 = 5;
 /// No walk over all clients takes longer for each of them.
 const WALK_NS: u64 = 250;
 /// A server that has to stop an I/O thread for each client that it tells of (Redis 8) may wait for
@@ -61,11 +61,11 @@ pub(super) struct Pace {
     due_paid_until: Micros,
     /// All closings are.
     closed_until: Micros,
-    /// So many more looks are taken for dear ones.
-    dear_looks: u8,
+    /// So many more looks are taken for expensive ones.
+    expensive_looks: u8,
     /// For so many each: twice as many as before until they are all that may be. What looks like a walk may be a
     /// server that waits for each, and a look for many would stand for a tenth of a second.
-    dear_batch: usize,
+    expensive_batch: usize,
     /// What one connection of a look has cost lately where the server waits for each; 0 where it does not.
     stall_us: u64,
 }
@@ -92,8 +92,8 @@ impl Pace {
     }
 
     /// Whether a look costs much the same however few it is for.
-    pub(super) fn looks_are_dear(&self) -> bool {
-        self.dear_looks > 0
+    pub(super) fn looks_are_expensive(&self) -> bool {
+        self.expensive_looks > 0
     }
 
     /// Whether the server waits for something for each connection that it is asked for.
@@ -102,8 +102,8 @@ impl Pace {
     }
 
     pub(super) fn batch(&self) -> usize {
-        if self.looks_are_dear() {
-            self.dear_batch
+        if self.looks_are_expensive() {
+            self.expensive_batch
         } else if self.looks_stall() {
             ((STALL_US / self.stall_us) as usize).clamp(1, BATCH)
         } else {
@@ -124,36 +124,36 @@ impl Pace {
             connections,
             is_long,
         } = look;
-        let many = self.looks_are_dear() && ids >= BATCH_WHEN_DEAR;
+        let many = self.looks_are_expensive() && ids >= BATCH_WHEN_EXPENSIVE;
         if ids > 0 && !is_long {
-            let cheap = DEAR_US + DEAR_PER_ID_US * ids as u64;
+            let cheap = EXPENSIVE_US + EXPENSIVE_PER_ID_US * ids as u64;
             let walk = WALK_NS * connections as u64 / 1_000;
             let stalls = asked_us > cheap + walk;
             // Nor is it a walk where the server waited for each of late.
-            self.dear_looks = if stalls {
+            self.expensive_looks = if stalls {
                 0
-            } else if asked_us > cheap && walk > DEAR_US && !self.looks_stall() {
-                DEAR_LOOKS
+            } else if asked_us > cheap && walk > EXPENSIVE_US && !self.looks_stall() {
+                EXPENSIVE_LOOKS
             } else if ids > BATCH {
                 // The lines of so many may cost as much as a walk: a smaller look has to tell.
-                self.dear_looks.saturating_sub(1)
+                self.expensive_looks.saturating_sub(1)
             } else {
                 0
             };
             if stalls {
-                self.dear_batch = 0;
-            } else if self.dear_looks > 0 {
-                self.dear_batch = (2 * self.dear_batch.max(BATCH)).min(BATCH_WHEN_DEAR);
+                self.expensive_batch = 0;
+            } else if self.expensive_looks > 0 {
+                self.expensive_batch = (2 * self.expensive_batch.max(BATCH)).min(BATCH_WHEN_EXPENSIVE);
             }
             let stall_us = if stalls { asked_us / ids as u64 } else { 0 };
             self.stall_us = stall_us.max(self.stall_us * 3 / 4);
         }
         let share = if many { LOOK_SHARE_OF_MANY } else { LOOK_SHARE };
-        // What a client has made dear is paid for in full.
+        // What a client has made expensive is paid for in full.
         let asked_us = if is_long {
             asked_us
         } else {
-            asked_us.min(DEAREST_LOOK_US)
+            asked_us.min(MOST_EXPENSIVE_LOOK_US)
         };
         let owed_for_looking = asked_us.saturating_mul(share);
         let owed_for_closing = other_us.saturating_mul(CLOSE_SHARE);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_takes_at_most_a_twelfth_of_the_time_or_a_fifth_for_whole_dear_batches() {
+    fn looking_takes_at_most_a_twelfth_of_the_time_or_a_fifth_for_whole_expensive_batches() {
         for (ids, asked, share) in [(32, 400, 12), (160, 900, 12), (100, 1_500, 12), (160, 2_000, 5)] {
             let mut pace = Pace::default();
             let (mut now, mut spent) = (SECOND, 0);
@@ -233,20 +233,20 @@ mod tests {
     }
 
     #[test]
-    fn batches_grow_only_where_a_look_is_dear_whatever_its_size() {
+    fn batches_grow_only_where_a_look_is_expensive_whatever_its_size() {
         let mut pace = Pace::default();
         assert_eq!(pace.batch(), BATCH);
-        for batch in [2 * BATCH, 4 * BATCH, BATCH_WHEN_DEAR] {
+        for batch in [2 * BATCH, 4 * BATCH, BATCH_WHEN_EXPENSIVE] {
             pace.spend(Micros(0), look(1, MANY), 900, 0);
             assert_eq!(pace.batch(), batch);
         }
-        for _ in 0..DEAR_LOOKS {
-            assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
-            pace.spend(Micros(0), look(BATCH_WHEN_DEAR, MANY), 1_000, 0);
+        for _ in 0..EXPENSIVE_LOOKS {
+            assert_eq!(pace.batch(), BATCH_WHEN_EXPENSIVE);
+            pace.spend(Micros(0), look(BATCH_WHEN_EXPENSIVE, MANY), 1_000, 0);
         }
         assert_eq!(pace.batch(), BATCH);
         pace.spend(Micros(0), look(BATCH, MANY), 900, 0);
-        assert_eq!(pace.batch(), BATCH_WHEN_DEAR);
+        assert_eq!(pace.batch(), BATCH_WHEN_EXPENSIVE);
         pace.spend(Micros(0), look(BATCH, MANY), 300, 0);
         assert_eq!(pace.batch(), BATCH);
         // No walk over so few takes so long.

@@ -23,15 +23,15 @@ fn may_be_put_off(drain: &Drain, now: Micros) -> bool {
 impl Reaper {
     /// Has those wait for time that is left of whom the server tells without a look that they are held up, in MULTI
     /// or by a command that blocks: whoever is quiet must not wait until all of them have been looked at. Only where
-    /// looks are dear; elsewhere one costs hardly more than the question. Their grace runs from their look on.
+    /// looks are expensive; elsewhere one costs hardly more than the question. Their grace runs from their look on.
     pub fn let_the_quiet_pass(
         &mut self,
         now: Micros,
         round: &mut Round,
         is_held_up: impl Fn(ClientId) -> bool,
     ) {
-        let dear = self.pace.looks_stall() || self.pace.looks_are_dear();
-        if !dear || self.settings.grace.0 == 0 {
+        let expensive = self.pace.looks_stall() || self.pace.looks_are_expensive();
+        if !expensive || self.settings.grace.0 == 0 {
             return;
         }
         let (mut begin, mut end, mut asked) = (0, round.firsts, 0);

@@ -12,7 +12,7 @@ use core::ops::Bound;
 
 /// 0.9% of a core.
 const SHARE: u64 = 111;
-/// 0.1% of a core, for those that call themselves something so long that it is dear to look at them.
+/// 0.1% of a core, for those that call themselves something so long that it is expensive to look at them.
 const SHARE_OF_LONG: u64 = 1_000;
 /// From one of those to the next, at least.
 const LONG_PAUSE_US: u64 = 100_000;
@@ -127,7 +127,7 @@ impl Recheck {
         }
     }
 
-    /// When one that is dear to look at may be looked at next.
+    /// When one that is expensive to look at may be looked at next.
     pub(super) fn next_long(&self) -> Micros {
         self.long_paid_until
     }
@@ -141,7 +141,7 @@ impl Recheck {
         Some(next)
     }
 
-    /// What it took, of those that are dear to look at if `is_long`.
+    /// What it took, of those that are expensive to look at if `is_long`.
     pub(super) fn spend(&mut self, now: Micros, us: u64, is_long: bool) {
         let (paid_until, share) = if is_long {
             (&mut self.long_paid_until, SHARE_OF_LONG)

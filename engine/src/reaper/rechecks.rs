@@ -41,7 +41,8 @@ impl Reaper {
         }
     }
 
-    /// One of those to whom it is dear to look, with a share of its own: others must not wait until it is paid for.
+    /// One of those to whom it is expensive to look, with a share of its own: others must not wait until it is paid
+    /// for.
     pub(super) fn take_long_recheck(&mut self, now: Micros, round: &mut Round) {
         if self.long.is_empty() || round.has_long || self.recheck.next_long() > now {
             return;
@@ -69,7 +70,7 @@ impl Reaper {
         if at > now {
             return;
         }
-        let chunk = if kind == Kind::Full && self.pace.looks_are_dear() {
+        let chunk = if kind == Kind::Full && self.pace.looks_are_expensive() {
             RECHECK_CHUNK_WHEN_DEAR
         } else if kind == Kind::Full && self.pace.looks_stall() {
             self.pace.batch()
@@ -120,7 +121,7 @@ impl Reaper {
             name,
             ..Client::unknown(id)
         });
-        let identity = identity::fingerprint(user, name);
+        let identity = identity::hash(user, name);
         let changed = self
             .registry
             .get(id)

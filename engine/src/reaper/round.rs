@@ -15,11 +15,11 @@ use alloc::vec::Vec;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Round {
     /// Each by its socket, and the line that an earlier look has told.
-    pub known: Vec<Line>,
+    pub cached: Vec<Line>,
     /// Each by its line of CLIENT LIST and its socket.
     pub look: Vec<ClientId>,
     /// Likewise, in the same go, though it is not their turn yet.
-    pub ahead: Vec<ClientId>,
+    pub prefetch: Vec<ClientId>,
     /// So many of it, the first ones, have waited for nobody but those who were due before.
     pub(super) firsts: usize,
     /// How many of it are rechecked.
@@ -34,7 +34,7 @@ pub struct Round {
 
 impl Round {
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty() && self.look.is_empty() && self.identify.is_empty()
+        self.cached.is_empty() && self.look.is_empty() && self.identify.is_empty()
     }
 }
 
@@ -62,7 +62,7 @@ impl Reaper {
         self.texts = 0;
         self.purses.begin_round(now);
         if self.pace.next_closing(now) <= now {
-            self.take_paced_drains(now, &mut round);
+            self.take_spread_drains(now, &mut round);
             self.take_backlog(now, &mut round);
             round.firsts = round.look.len();
             if self.pace.next_spare(now) <= now {
@@ -72,7 +72,7 @@ impl Reaper {
                 self.take_rechecks(now, &mut round);
             }
             if self.pace.may_look(now) {
-                self.look_ahead(now, &mut round);
+                self.take_prefetch(now, &mut round);
             }
         }
         self.note_whom_rate_holds(now);
@@ -104,12 +104,12 @@ impl Reaper {
         if was_refused {
             round.look.iter().for_each(|id| self.put_back(now, *id));
         }
-        if !round.look.is_empty() || !round.known.is_empty() {
+        if !round.look.is_empty() || !round.cached.is_empty() {
             self.tally.swept(asked_us + other_us);
         }
         let asked_for = match round.look.len() {
             0 => 0,
-            due => due + round.ahead.len(),
+            due => due + round.prefetch.len(),
         };
         let look = Look {
             ids: asked_for,
@@ -130,7 +130,7 @@ impl Reaper {
             0 => asked_us,
             all => (asked_us + other_us) * round.rechecks as u64 / all as u64,
         };
-        let names = round.look.len() + round.ahead.len() + round.identify.len();
+        let names = round.look.len() + round.prefetch.len() + round.identify.len();
         self.recheck.spend(now, share, self.is_mostly_long(names));
         if was_refused {
             self.pace.rest(now.plus(Millis(100)));

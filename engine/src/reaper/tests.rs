@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::client::info_line;
-use crate::client::manner::{Manner, Refusal, Surroundings};
+use crate::client::manner::{CloseError, Environment, Manner};
 use crate::client::quiet::{Received, Seen};
 use crate::client::reach::Reach;
 use crate::policy::jitter;
 use crate::policy::settings::Name;
-use crate::reaper::pace::{BATCH, BATCH_WHEN_DEAR};
+use crate::reaper::pace::{BATCH, BATCH_WHEN_EXPENSIVE};
 use crate::record::journal::{How, Reason};
 use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
@@ -71,13 +71,13 @@ struct World {
     paused: bool,
     nested: bool,
     /// What any duplicate meets, and how often one was asked for.
-    refusal: Option<Refusal>,
+    refusal: Option<CloseError>,
     refused: usize,
     /// The peers' kernels have not acknowledged all.
     unacked: u64,
     next_id: u64,
     /// How many of those gone were closed by a line that was kept.
-    known: usize,
+    cached: usize,
     /// How often the server was asked, and what it takes each time.
     looks: usize,
     look_us: u64,
@@ -132,7 +132,7 @@ impl World {
             refused: 0,
             unacked: 0,
             next_id: 1,
-            known: 0,
+            cached: 0,
             looks: 0,
             look_us: 0,
             most_at_once: 0,
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// As the shell does.
-    fn carry_out(&mut self) {
+    fn run_round(&mut self) {
         let now = us(self.now);
         let before = self.gone.len();
         let mut round = self.reaper.tick(now);
@@ -208,18 +208,18 @@ impl World {
             }
         }
         let identified = long;
-        for line in &round.known {
+        for line in &round.cached {
             let known = info_line::parse(&line.text).unwrap();
             let Some(peer) = self.peers.get(&known.id.0).cloned() else {
                 continue;
             };
             let seen = self.seen(&peer, known);
-            let closing = self.reaper.judge_known(now, line, &seen, &self.around());
-            self.known += usize::from(closing.is_some());
+            let closing = self.reaper.judge_cached(now, line, &seen, &self.env());
+            self.cached += usize::from(closing.is_some());
             self.close(known, closing);
         }
         self.looks += usize::from(!round.look.is_empty());
-        for id in round.look.iter().chain(&round.ahead) {
+        for id in round.look.iter().chain(&round.prefetch) {
             let Some(peer) = self.peers.get(&id.0).cloned() else {
                 continue;
             };
@@ -232,7 +232,7 @@ impl World {
             long += usize::from(peer.user == "long");
             let client = info_line::parse(line.as_bytes()).unwrap();
             let seen = self.seen(&peer, client);
-            let closing = self.reaper.judge(now, &seen, &self.around());
+            let closing = self.reaper.judge(now, &seen, &self.env());
             self.close(client, closing);
         }
         self.most_at_once = self.most_at_once.max(self.gone.len() - before);
@@ -257,15 +257,15 @@ impl World {
         }
     }
 
-    fn around(&self) -> Surroundings {
-        Surroundings {
+    fn env(&self) -> Environment {
+        Environment {
             paused: self.paused,
             nested: self.nested,
             linger_room: match self.refusal {
-                Some(Refusal::NoNumber) if self.refused > 0 => 0,
+                Some(CloseError::NoNumber) if self.refused > 0 => 0,
                 _ => 9,
             },
-            ..Surroundings::default()
+            ..Environment::default()
         }
     }
 
@@ -311,7 +311,7 @@ impl World {
             turns = if at > self.now { 0 } else { turns + 1 };
             assert!(turns < 2_000, "it asks to be woken without end");
             self.now = self.now.max(at);
-            self.carry_out();
+            self.run_round();
         }
         self.now = end;
         self.check_sizes();
@@ -322,7 +322,7 @@ impl World {
         let reaper = &self.reaper;
         reaper.registry.check();
         let connections = reaper.registry.len();
-        let asked_for = 2 * BATCH_WHEN_DEAR;
+        let asked_for = 2 * BATCH_WHEN_EXPENSIVE;
         for (what, len, most) in [
             ("connections", connections, self.peers.len()),
             ("schedule", reaper.registry.schedule().count(), connections),
@@ -365,7 +365,7 @@ fn a_quiet_connection_goes_at_its_limit_and_not_before() {
 
 #[test]
 fn who_cannot_linger_is_closed_once_all_is_delivered_and_at_the_end_of_grace_at_the_latest() {
-    for refusal in [Refusal::NoNumber, Refusal::ThisSocket] {
+    for refusal in [CloseError::NoNumber, CloseError::ThisSocket] {
         for (delivered_at, how) in [(1_300, How::Quiet), (9_000, How::Forced)] {
             let mut world = World::new(&[(Name::Maxage, "1s"), (Name::Grace, "2s")]);
             world.refusal = Some(refusal);
@@ -443,7 +443,7 @@ fn who_was_unblocked_in_this_round_of_the_loop_is_not_forced_in_it() {
             received: None,
             awaits_link: false,
         };
-        let closing = world.reaper.judge(now, &seen, &world.around());
+        let closing = world.reaper.judge(now, &seen, &world.env());
         world.reaper.end_round(now, round, took(0));
         closing.map(|closing| closing.how)
     };
@@ -479,7 +479,7 @@ fn nobody_who_waits_for_data_is_closed_with_its_keys() {
                     received: None,
                     awaits_link: false,
                 };
-                closings.extend(world.reaper.judge(now, &seen, &world.around()));
+                closings.extend(world.reaper.judge(now, &seen, &world.env()));
             }
             world.reaper.end_round(now, round, took(0));
         }
@@ -535,7 +535,7 @@ fn one_that_never_pauses_gets_a_gate_but_not_with_half_of_something_long_on_its_
             let gates = world.reaper.put_off_the_busy(now, &mut round, &busy);
             shut.extend(gates.iter().map(|gate| (gate.0, world.now - START)));
             if !round.look.is_empty() {
-                gone = world.reaper.judge(now, &seen, &Surroundings::default());
+                gone = world.reaper.judge(now, &seen, &Environment::default());
             }
             world.reaper.end_round(now, round, took(0));
         }
@@ -603,7 +603,7 @@ fn who_has_just_sent_something_is_given_a_moment_for_more() {
                 awaits_link: false,
             };
             if !round.look.is_empty() {
-                gone = world.reaper.judge(now, &seen, &world.around());
+                gone = world.reaper.judge(now, &seen, &world.env());
             }
             world.reaper.end_round(now, round, took(0));
             assert!(world.now < START + 5_000, "{title}");
@@ -635,7 +635,7 @@ fn lag_counts_from_the_end_of_the_moment_that_it_was_given() {
                 awaits_link: false,
             };
             if !round.look.is_empty() {
-                let closing = world.reaper.judge(now, &seen, &world.around());
+                let closing = world.reaper.judge(now, &seen, &world.env());
                 lags.extend(closing.map(|closing| closing.lag_us.map(|us| us / 1_000)));
             }
             world.reaper.end_round(now, round, took(0));
@@ -656,7 +656,7 @@ fn those_that_are_due_soon_are_asked_for_together_and_go_at_their_own_limits() {
     let limits: Vec<u64> = (0..32).filter(|n| *n != 20).map(|n| 1_000 + n * 5).collect();
     assert_eq!(at, limits);
     // The first, and the one for which no line can be kept.
-    assert_eq!((world.known, world.looks), (30, 2));
+    assert_eq!((world.cached, world.looks), (30, 2));
 }
 
 #[test]
@@ -676,7 +676,7 @@ fn one_that_sends_something_after_it_was_asked_for_is_asked_for_again() {
         world.become_(id, is);
         world.pass(100);
         assert_eq!(world.ids_gone().contains(&id), gone, "{is:?}");
-        assert_eq!((world.known, world.looks > 1), (0, true), "{is:?}");
+        assert_eq!((world.cached, world.looks > 1), (0, true), "{is:?}");
     }
 }
 
@@ -900,7 +900,7 @@ fn lag_leaves_out_for_how_long_rate_held_people_up_and_nothing_else() {
     // The loop stands still: that is lag.
     world.connect(Is::Quiet, "u");
     world.now += 1_500;
-    world.carry_out();
+    world.run_round();
     world.pass(10);
     assert_eq!(world.gone.len(), 201);
     assert!(world.reaper.tally.lag.max() >= 500_000);

@@ -60,12 +60,12 @@ impl Reaper {
         }
     }
 
-    /// Drains whose look is due: those that OVER paces, and those that have spent their share of `rate` when they
+    /// Drains whose look is due: those that OVER spreads, and those that have spent their share of `rate` when they
     /// were taken off their keys, are looked at; the others queue for it.
-    pub(super) fn take_paced_drains(&mut self, now: Micros, round: &mut Round) {
+    pub(super) fn take_spread_drains(&mut self, now: Micros, round: &mut Round) {
         let batch = self.pace.batch();
         for _ in 0..MOVES {
-            if round.look.len().max(round.known.len()) >= batch {
+            if round.look.len().max(round.cached.len()) >= batch {
                 break;
             }
             let Some((at, id)) = self.registry.schedule().first_due(Queue::Looks, now) else {
@@ -73,10 +73,10 @@ impl Reaper {
             };
             let drain = self.drains.get(id).copied().unwrap_or_default();
             let has_turn = |c: &Command| {
-                c.paced && c.start <= now && !(drain.command_since.is_none() && c.is_missed(now))
+                c.spread && c.start <= now && !(drain.command_since.is_none() && c.is_missed(now))
             };
-            let paced = drain.command.is_some_and(|command| has_turn(&command));
-            if !paced && drain.off_keys.is_none() {
+            let spread = drain.command.is_some_and(|command| has_turn(&command));
+            if !spread && drain.off_keys.is_none() {
                 let place = drain.due_since.unwrap_or(at);
                 let in_between = drain.due_since.is_some() && at < drain.end;
                 let state = if in_between { State::Again } else { State::Ready };
@@ -84,7 +84,7 @@ impl Reaper {
                 continue;
             }
             if let Some(line) = self.prefetch.take(now, id) {
-                round.known.push(line);
+                round.cached.push(line);
             } else if self.pace.may_look(now) {
                 round.look.push(id);
             } else {
@@ -104,20 +104,20 @@ impl Reaper {
         let most = allowance.min(BATCH);
         let first: Vec<(Micros, ClientId)> = due.iter().take(batch).copied().collect();
         for (place, id) in &first {
-            if round.known.len() >= most || !self.prefetch.has(now, *id) {
+            if round.cached.len() >= most || !self.prefetch.has(now, *id) {
                 continue;
             }
-            round.known.extend(self.prefetch.take(now, *id));
+            round.cached.extend(self.prefetch.take(now, *id));
             self.registry.plan(*id, State::Looking, *place);
         }
-        let known = round.known.len();
-        if known < most && self.pace.may_look(now) {
+        let cached = round.cached.len();
+        if cached < most && self.pace.may_look(now) {
             // Where a look costs the same for one and for many, those whom rules turn out to exempt need not
             // wait for `rate`.
-            let wanted = if self.pace.looks_are_dear() {
+            let wanted = if self.pace.looks_are_expensive() {
                 batch
             } else {
-                batch.min(most).saturating_sub(known)
+                batch.min(most).saturating_sub(cached)
             };
             for (place, id) in first {
                 if round.look.len() >= wanted {
@@ -161,7 +161,7 @@ impl Reaper {
     }
 
     /// A look that there is anyway takes those along whose turn comes next.
-    pub(super) fn look_ahead(&mut self, now: Micros, round: &mut Round) {
+    pub(super) fn take_prefetch(&mut self, now: Micros, round: &mut Round) {
         if round.look.is_empty() || self.pace.looks_stall() {
             return;
         }
@@ -178,11 +178,11 @@ impl Reaper {
             first.map(|(_, id)| *id)
         };
         let held_up = first(Queue::Due);
-        let paced = first(Queue::Looks).filter(|id| self.drains.is_paced(*id));
-        let mut next: Vec<ClientId> = held_up.chain(paced).chain(first(Queue::Limits)).collect();
+        let spread = first(Queue::Looks).filter(|id| self.drains.is_spread(*id));
+        let mut next: Vec<ClientId> = held_up.chain(spread).chain(first(Queue::Limits)).collect();
         next.truncate(most);
         next.retain(|id| !self.prefetch.was_asked_for(*id) && !self.is_long(*id));
         next.truncate(room);
-        round.ahead = next;
+        round.prefetch = next;
     }
 }

@@ -9,7 +9,7 @@ mod waiting;
 use how::{how, how_and_manner};
 use waiting::{grace, look_again, silent_at, with_grace_begun};
 
-use crate::client::manner::{Manner, Surroundings};
+use crate::client::manner::{Environment, Manner};
 use crate::client::quiet::{Activity, Seen};
 use crate::reaper::causes::{Due, Dues};
 use crate::reaper::drains::Drain;
@@ -23,7 +23,7 @@ use crate::text::time::{Micros, Millis};
 pub(super) struct Facts<'a> {
     pub now: Micros,
     pub seen: &'a Seen<'a>,
-    pub around: &'a Surroundings,
+    pub env: &'a Environment,
     pub activity: Activity,
     pub tls: bool,
     pub dry_run: bool,
@@ -133,9 +133,9 @@ pub(super) fn verdict(facts: &Facts) -> Verdict {
         Activity::Quiet => drain.quiet_since.map(|since| since.max(silent_at)),
         _ => None,
     };
-    let over = now >= grace.end && may_force(facts);
-    let how = how(facts, &drain, is_silent, over);
-    let Some((how, manner)) = how.and_then(|how| how_and_manner(facts, &drain, how, over)) else {
+    let grace_ended = now >= grace.end && may_force(facts);
+    let how = how(facts, &drain, is_silent, grace_ended);
+    let Some((how, manner)) = how.and_then(|how| how_and_manner(facts, &drain, how, grace_ended)) else {
         return look_again(facts, drain, grace, silent_at);
     };
     drain.end = grace.end;
@@ -211,16 +211,16 @@ fn decisive(dues: &Dues, drain: &Drain) -> Option<Due> {
     if !by_command {
         return dues.policy;
     }
-    let paced = drain.command.is_some_and(|command| command.paced);
+    let spread = drain.command.is_some_and(|command| command.spread);
     dues.command.map(|due| Due {
-        share: if paced { Share::Paid } else { Share::Rate },
+        share: if spread { Share::Paid } else { Share::Rate },
         ..due
     })
 }
 
 /// Who was unblocked in this round of the loop executes what it has sent before the next one.
 fn may_force(facts: &Facts) -> bool {
-    !facts.around.paused && !facts.around.nested && !facts.seen.client.is_unblocked()
+    !facts.env.paused && !facts.env.nested && !facts.seen.client.is_unblocked()
 }
 
 #[cfg(test)]

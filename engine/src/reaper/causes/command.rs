@@ -24,7 +24,7 @@ impl Cause for ByCommand {
             grace: command.grace,
             limit: Millis(0),
             reason: Reason::COMMAND,
-            share: if command.paced { Share::Paid } else { self.share() },
+            share: if command.spread { Share::Paid } else { self.share() },
         })
     }
 }

@@ -23,7 +23,7 @@ struct Case {
     by_settings: Option<i64>,
     by_itself: Option<i64>,
     by_command: Option<i64>,
-    paced: bool,
+    spread: bool,
     /// How it is waited for: for how long, in ms, age and a command have had it wait.
     waits: bool,
     waits_by_age: Option<i64>,
@@ -48,7 +48,7 @@ const PLAIN: Case = Case {
     by_settings: Some(1_000),
     by_itself: None,
     by_command: None,
-    paced: false,
+    spread: false,
     waits: false,
     waits_by_age: None,
     waits_by_command: None,
@@ -78,7 +78,7 @@ impl Case {
         };
         let by_settings = self.by_settings.map(|at| due(at, Reason::Rule(3), Share::Rate));
         let by_itself = self.by_itself.map(|at| due(at, Reason::OWN, Share::Own));
-        let share = if self.paced { Share::Paid } else { Share::Rate };
+        let share = if self.spread { Share::Paid } else { Share::Rate };
         Dues {
             command: self.by_command.map(|at| due(at, Reason::COMMAND, share)),
             policy: by_settings.into_iter().chain(by_itself).min_by_key(|due| due.at),
@@ -90,7 +90,7 @@ impl Case {
         let command = self.by_command.map(|at| Command {
             start: ago(at),
             grace: GRACE,
-            paced: self.paced,
+            spread: self.spread,
             reach: Reach::default(),
         });
         let first = self.waits_by_age.max(self.waits_by_command);
@@ -119,16 +119,16 @@ impl Case {
             }),
             awaits_link: false,
         };
-        let around = Surroundings {
+        let env = Environment {
             paused: self.paused,
             linger_room: self.room,
-            ..Surroundings::default()
+            ..Environment::default()
         };
         let dues = self.dues();
         verdict(&Facts {
             now: NOW,
             seen: &seen,
-            around: &around,
+            env: &env,
             activity: Activity::of(&seen, false),
             tls: false,
             dry_run: self.dry_run,
@@ -195,13 +195,13 @@ fn what_becomes_of_a_connection_follows_from_the_facts() {
         (Case { by_itself: Some(500), ..PLAIN }, "Quiet Linger rule 3 Rate"),
         // Of which share, and what it does where nothing is left of it.
         (Case { by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger self Own"),
-        (Case { by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger command Paid"),
-        (Case { by_command: Some(1_001), paced: true, ..PLAIN }, "Quiet Linger command Rate"),
-        (Case { by_command: Some(2_000), paced: true, waits_by_command: Some(1_500), ..PLAIN }, "Quiet Linger command Paid"),
+        (Case { by_command: Some(0), spread: true, ..PLAIN }, "Quiet Linger command Paid"),
+        (Case { by_command: Some(1_001), spread: true, ..PLAIN }, "Quiet Linger command Rate"),
+        (Case { by_command: Some(2_000), spread: true, waits_by_command: Some(1_500), ..PLAIN }, "Quiet Linger command Paid"),
         (Case { left: (0, 9), ..PLAIN }, "keep place: Ready"),
         (Case { left: (0, 9), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "Quiet Linger self Own"),
         (Case { left: (9, 0), by_itself: Some(500), by_settings: Some(-900), ..PLAIN }, "keep place: Own"),
-        (Case { left: (0, 0), by_command: Some(0), paced: true, ..PLAIN }, "Quiet Linger command Paid"),
+        (Case { left: (0, 0), by_command: Some(0), spread: true, ..PLAIN }, "Quiet Linger command Paid"),
         (Case { can_wait: true, ..PLAIN }, "keep place: Ready"),
         (Case { can_wait: true, is: "flags=N obl=5", waits_by_age: Some(5_000), ..PLAIN }, "Forced Linger rule 3 Rate"),
         // Something is under way: looked at again, ever less often, until grace ends.

@@ -23,7 +23,7 @@ pub(super) fn with_grace_begun(facts: &Facts, mut drain: Drain) -> Drain {
     }
     if facts.dues.command_at() <= now {
         if let Some(command) = drain.command.as_mut().filter(|_| drain.command_since.is_none()) {
-            command.paced &= !command.is_missed(now);
+            command.spread &= !command.is_missed(now);
         }
         drain.command_since = drain.command_since.or(Some(now));
     }
