@@ -164,7 +164,7 @@ impl Reaper {
             if !self.own.is_empty() {
                 self.own.remove(&id);
             }
-            self.prefetch.take(Micros::NEVER, id);
+            self.prefetch.forget(id);
             self.kept.forget(id);
             self.long.remove(&id);
         }
@@ -242,7 +242,7 @@ impl Reaper {
     /// Plans `id` as if nothing were known of it but its age.
     fn plan_anew(&mut self, id: ClientId) {
         // Whoever was asked for ahead of a turn that does not come would stand in the way of others.
-        self.prefetch.take(Micros::NEVER, id);
+        self.prefetch.forget(id);
         let at = self.earliest(id);
         if id > self.cursor && !self.own.contains_key(&id) {
             self.registry.plan(id, State::Young, Micros::NEVER);

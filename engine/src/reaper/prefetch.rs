@@ -78,12 +78,18 @@ impl Prefetch {
         self.lines.contains_key(&id)
     }
 
-    /// Its turn has come.
+    /// Its line, if there is one that is still to be used.
     pub fn take(&mut self, now: Micros, id: ClientId) -> Option<Line> {
-        if self.lines.is_empty() {
-            return None;
+        if self.has(now, id) {
+            self.lines.remove(&id).flatten()
+        } else {
+            None
         }
-        self.lines.remove(&id)?.filter(|line| now < line.until)
+    }
+
+    /// It is looked at, or its turn does not come.
+    pub fn forget(&mut self, id: ClientId) {
+        self.lines.remove(&id);
     }
 
     pub fn clear(&mut self) {
@@ -160,6 +166,9 @@ mod tests {
             assert!(prefetch.was_asked_for(ClientId(1)));
             let taken = prefetch.take(BEGAN, ClientId(1));
             assert_eq!(taken.map(|line| line.text), kept.then(|| line.as_bytes().into()));
+            // Asked for in vain is remembered.
+            assert_eq!(prefetch.was_asked_for(ClientId(1)), !kept);
+            prefetch.forget(ClientId(1));
             assert!(prefetch.is_empty());
         }
         let unix = Seen {
@@ -197,5 +206,6 @@ mod tests {
         prefetch.keep(BEGAN, &first);
         assert!(!prefetch.has(BEGAN.plus(LIFE), ClientId(1)));
         assert_eq!(prefetch.take(BEGAN.plus(LIFE), ClientId(1)), None);
+        assert!(prefetch.was_asked_for(ClientId(1)));
     }
 }

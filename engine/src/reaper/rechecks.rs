@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 const RECHECK_SPAN: usize = 2_048;
 const RECHECK_CHUNK: usize = 128;
 /// Where one look walks every client, as many as possible share its price.
-const RECHECK_CHUNK_WHEN_DEAR: usize = 512;
+const RECHECK_CHUNK_WHEN_EXPENSIVE: usize = 512;
 
 impl Reaper {
     pub(super) fn identity_wanted(&self) -> bool {
@@ -71,7 +71,7 @@ impl Reaper {
             return;
         }
         let chunk = if kind == Kind::Full && self.pace.looks_are_expensive() {
-            RECHECK_CHUNK_WHEN_DEAR
+            RECHECK_CHUNK_WHEN_EXPENSIVE
         } else if kind == Kind::Full && self.pace.looks_stall() {
             self.pace.batch()
         } else {

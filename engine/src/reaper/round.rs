@@ -66,8 +66,8 @@ impl Reaper {
             self.take_backlog(now, &mut round);
             round.firsts = round.look.len();
             if self.pace.next_spare(now) <= now {
-                self.take_own(now, &mut round);
-                self.take_again(now, &mut round);
+                self.take_own(&mut round);
+                self.take_again(&mut round);
                 self.take_long_recheck(now, &mut round);
                 self.take_rechecks(now, &mut round);
             }

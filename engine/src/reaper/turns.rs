@@ -83,14 +83,12 @@ impl Reaper {
                 self.registry.plan(id, state, place);
                 continue;
             }
-            if let Some(line) = self.prefetch.take(now, id) {
-                round.cached.push(line);
-            } else if self.pace.may_look(now) {
-                round.look.push(id);
-            } else {
-                break;
+            if !self.take_cached(now, round, id, at) {
+                if !self.pace.may_look(now) {
+                    break;
+                }
+                self.take_look(round, id, at);
             }
-            self.registry.plan(id, State::Looking, at);
         }
     }
 
@@ -104,11 +102,10 @@ impl Reaper {
         let most = allowance.min(BATCH);
         let first: Vec<(Micros, ClientId)> = due.iter().take(batch).copied().collect();
         for (place, id) in &first {
-            if round.cached.len() >= most || !self.prefetch.has(now, *id) {
-                continue;
+            if round.cached.len() >= most {
+                break;
             }
-            round.cached.extend(self.prefetch.take(now, *id));
-            self.registry.plan(*id, State::Looking, *place);
+            self.take_cached(now, round, *id, *place);
         }
         let cached = round.cached.len();
         if cached < most && self.pace.may_look(now) {
@@ -124,39 +121,52 @@ impl Reaper {
                     break;
                 }
                 if self.registry.state(id) == Some(State::Ready) && self.has_room(round, id) {
-                    self.prefetch.take(now, id);
-                    self.registry.plan(id, State::Looking, place);
-                    round.look.push(id);
+                    self.take_look(round, id, place);
                 }
             }
         }
     }
 
-    /// Those past a limit of their own, as many as their share lets go, and in the time that is left.
-    pub(super) fn take_own(&mut self, now: Micros, round: &mut Round) {
-        let room = self.pace.batch().saturating_sub(round.look.len());
-        self.take_from(Queue::Own, room.min(self.purses.own.left()), now, round);
+    /// Its turn has come, and an earlier look has told its line: whether there is one.
+    fn take_cached(&mut self, now: Micros, round: &mut Round, id: ClientId, place: Micros) -> bool {
+        let Some(line) = self.prefetch.take(now, id) else {
+            return false;
+        };
+        round.cached.push(line);
+        self.registry.plan(id, State::Looking, place);
+        true
     }
 
-    fn take_from(&mut self, queue: Queue, most: usize, now: Micros, round: &mut Round) {
+    /// Its turn has come, to be looked at.
+    fn take_look(&mut self, round: &mut Round, id: ClientId, place: Micros) {
+        self.prefetch.forget(id);
+        round.look.push(id);
+        self.registry.plan(id, State::Looking, place);
+    }
+
+    /// Those past a limit of their own, as many as their share lets go, and in the time that is left.
+    pub(super) fn take_own(&mut self, round: &mut Round) {
+        let room = self.pace.batch().saturating_sub(round.look.len());
+        self.take_from(Queue::Own, room.min(self.purses.own.left()), round);
+    }
+
+    fn take_from(&mut self, queue: Queue, most: usize, round: &mut Round) {
         let queue = self.registry.schedule().queue(queue).iter();
         let those: Vec<(Micros, ClientId)> = queue.take(most).copied().collect();
         for (place, id) in those {
             if !self.has_room(round, id) {
                 continue;
             }
-            self.prefetch.take(now, id);
-            self.registry.plan(id, State::Looking, place);
-            round.look.push(id);
+            self.take_look(round, id, place);
             round.waited += 1;
         }
     }
 
     /// Those that were busy: whoever is quiet must not wait for them, so they get what time is left.
-    pub(super) fn take_again(&mut self, now: Micros, round: &mut Round) {
+    pub(super) fn take_again(&mut self, round: &mut Round) {
         if self.purses.rate.left() > 0 {
             let room = self.pace.batch().saturating_sub(round.look.len());
-            self.take_from(Queue::Again, room, now, round);
+            self.take_from(Queue::Again, room, round);
         }
     }
 
