@@ -11,7 +11,7 @@ import redis
 import redis.asyncio
 import redis.connection
 from redis.credentials import CredentialProvider
-from servers import Server, eventually, running, take
+from servers import Server, eventually, running, take, until
 
 import connage
 
@@ -54,6 +54,7 @@ class Provider(CredentialProvider):
     def __init__(self) -> None:
         self.fails = False
         self.waits = False
+        self.is_waiting = False
 
     def get_credentials(self) -> tuple[str, str]:
         if self.fails:
@@ -62,6 +63,7 @@ class Provider(CredentialProvider):
 
     async def get_credentials_async(self) -> tuple[str, str]:
         if self.waits:
+            self.is_waiting = True
             await asyncio.sleep(60)
         return self.get_credentials()
 
@@ -106,13 +108,14 @@ async def test_a_provider_of_asyncio_that_fails_or_is_cancelled_leaves_no_such_c
     client: Any = redis.asyncio.Redis(connection_pool=pool)
     for retires in (False, True):
         setattr(login, how, True)
+        login.is_waiting = False
         if retires:
             connection = await take(pool)
             await connection.connage_retire()
             await pool.release(connection)
         task = asyncio.create_task(client.acl_whoami())
         if how == "waits":
-            await asyncio.sleep(0.1)
+            await until(lambda: login.is_waiting, "it is asked")
             task.cancel()
         with pytest.raises((OwnError, asyncio.CancelledError)):
             await task
