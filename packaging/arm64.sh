@@ -5,6 +5,8 @@
 # With rustup's standard library for arm64 where that is installed, else with Debian 13's own Rust, in
 # a Debian 13.
 set -euo pipefail
+# Else what fails in $(cross_root) and $(emulated_redis) would be taken for finished.
+shopt -s inherit_errexit
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/debian.sh
@@ -77,5 +79,7 @@ else
     build_in_debian
 fi
 packaging/package.sh aarch64
-REDIS=$(emulated_redis) PYTHONPATH=packaging/tests exec unshare --net --mount --pid --fork --kill-child \
+REDIS=$(emulated_redis)
+export REDIS
+PYTHONPATH=packaging/tests exec unshare --net --mount --pid --fork --kill-child \
     --mount-proc sh -c 'ip link set lo up && exec python3 -B -W ignore::ResourceWarning -m unittest --verbose arm64'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries the packages that are in target/package, as root: in fresh Debians, the rpm unpacked, and
+# Tries the packages that are in target/package, as root: in fresh Debians, the rpm by rpm, and
 # built anew in another folder.
 #
 #   packaging/test.sh [NAME …]     NAME: as Python's unittest takes them, such as test_debian.Debian12
