@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Fresh roots of Debian to try packages in, and prints the folder that it is in.
 #
-#   packaging/root.sh SUITE [ARCH]     SUITE: bookworm or trixie; ARCH: amd64 or arm64
+#   packaging/root.sh SUITE     SUITE: bookworm or trixie
 #
 # With Debian's own redis-server and valkey-server, not started: nothing that a package starts is
 # started in there. Not to be changed: try things in a copy.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-readonly suite=${1:?bookworm or trixie} arch=${2:-amd64}
-readonly home=$PWD/.tools/roots/$suite-$arch
+readonly suite=${1:?bookworm or trixie}
+readonly home=$PWD/.tools/roots/$suite
 readonly debian=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
 if [[ -e $home/.finished ]]; then
@@ -18,18 +18,11 @@ if [[ -e $home/.finished ]]; then
 fi
 [[ $EUID == 0 ]] || { echo "debootstrap wants to be root" >&2; exit 1; }
 
-# The slow half of it, which is not done again when the other half fails.
+# The slow half of it, which is not done again when the other half fails. Where it was broken off, /proc
+# may still be there. Without Debian's keyring it fails, rather than trust whatever the mirror has.
 bootstrap() {
-    local here options=(--variant=minbase --arch="$arch")
-    here=$(dpkg --print-architecture)
-    rm -rf "$home" && mkdir -p "$home"
-    [[ $arch == "$here" ]] || options+=(--foreign)
-    debootstrap "${options[@]}" "$suite" "$home" "$debian"
-    if [[ $arch != "$here" ]]; then
-        # The kernel runs this where it meets a program of that architecture.
-        cp "$(command -v "qemu-${arch/arm64/aarch64}-static")" "$home/usr/bin/"
-        chroot "$home" /debootstrap/debootstrap --second-stage
-    fi
+    rm -rf --one-file-system "$home" && mkdir -p "$home"
+    debootstrap --force-check-gpg --variant=minbase --arch=amd64 "$suite" "$home" "$debian"
     touch "$home/.debootstrapped"
 }
 
