@@ -57,7 +57,7 @@ for group; do
             python_tools python packaging/requirements.txt
             ;;
         test)
-            apt debootstrap=debootstrap rpm=rpm ip=iproute2
+            apt debootstrap=debootstrap rpm=rpm gpg=gnupg ip=iproute2
             python_tools tests packaging/requirements-test.txt
             ;;
         arm64) apt qemu-aarch64-static=qemu-user-static aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu ;;
