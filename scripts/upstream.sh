@@ -28,6 +28,8 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/debian.sh
+source scripts/debian.sh
 root=$PWD
 home=$root/.servers/upstream
 server=$root/.servers/redis-7.0
@@ -46,18 +48,6 @@ declare -rA words=(
     [dry-run]='maxage 1s dry-run yes'
     [closing]='maxage 1s'
 )
-
-die() {
-    echo "$*" >&2
-    exit 1
-}
-
-need() {
-    local program
-    for program; do
-        command -v "$program" >/dev/null || die "$program is missing here"
-    done
-}
 
 # ------------------------------------------------------------------------- the suite
 
@@ -90,8 +80,7 @@ END
     apt-get -c "$1/apt/conf" -qq update >&2
     # Every package of this upstream version has the same tar.
     (cd "$1" && apt-get -c "$1/apt/conf" -qq source --download-only --tar-only redis >&2)
-    [[ $(sha256sum <"$1/redis_$version.orig.tar.gz") == "$sha256  -" ]] ||
-        die "redis_$version.orig.tar.gz has not the sha256 that is pinned"
+    verify "$sha256" "$1/redis_$version.orig.tar.gz"
 }
 
 fetch() {
