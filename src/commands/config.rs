@@ -10,7 +10,6 @@ use crate::{config, state};
 use connage_engine::policy::settings::Name;
 use connage_engine::record::tally::Tally;
 use connage_engine::request::config::{parse_get, parse_set, PREFIX};
-use connage_engine::request::parse_none;
 
 const NAME: &str = "connage.config";
 
@@ -74,10 +73,7 @@ fn set(ctx: Context, settings: &[(Name, &[u8])]) {
 }
 
 impl Command for ResetStat {
-    fn run(ctx: Context, args: &[&[u8]]) {
-        if let Err(wrong) = parse_none(args.get(2..).unwrap_or_default()) {
-            return reply_wrong(ctx, &wrong);
-        }
+    fn run(ctx: Context, _args: &[&[u8]]) {
         if is_permitted(ctx, Counterpart::ConfigResetStat) {
             state::with_any(|state| state.reaper.tally = Tally::default());
             ctx.reply_ok();

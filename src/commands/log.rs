@@ -7,7 +7,6 @@ use crate::api::Context;
 use crate::state;
 use connage_engine::record::journal::Entry;
 use connage_engine::request::log::parse_get;
-use connage_engine::request::parse_none;
 use std::borrow::Cow;
 
 const NAME: &str = "connage.log";
@@ -79,10 +78,7 @@ fn reply_entry(ctx: Context, entry: &Entry) {
 }
 
 impl Command for Len {
-    fn run(ctx: Context, args: &[&[u8]]) {
-        if let Err(wrong) = parse_none(args.get(2..).unwrap_or_default()) {
-            return reply_wrong(ctx, &wrong);
-        }
+    fn run(ctx: Context, _args: &[&[u8]]) {
         if is_permitted(ctx, Counterpart::ClientList) {
             let len = state::with_any(|state| state.reaper.journal.len()).unwrap_or(0);
             ctx.reply_count(len as u64);
@@ -91,10 +87,7 @@ impl Command for Len {
 }
 
 impl Command for Reset {
-    fn run(ctx: Context, args: &[&[u8]]) {
-        if let Err(wrong) = parse_none(args.get(2..).unwrap_or_default()) {
-            return reply_wrong(ctx, &wrong);
-        }
+    fn run(ctx: Context, _args: &[&[u8]]) {
         if is_permitted(ctx, Counterpart::ConfigResetStat) {
             state::with_any(|state| state.reaper.journal.reset());
             ctx.reply_ok();

@@ -35,18 +35,6 @@ impl From<Refusal> for Wrong {
     }
 }
 
-/// For a subcommand that takes no words.
-///
-/// # Errors
-/// There are some.
-pub fn parse_none(words: &[&[u8]]) -> Result<(), Wrong> {
-    if words.is_empty() {
-        Ok(())
-    } else {
-        Err(Wrong::Arity)
-    }
-}
-
 fn take_limit(args: &mut Args<'_>, limit: &mut Option<u64>) -> Result<(), Refusal> {
     const ACCEPTED: &str = "a whole number above 0";
     let value = args.value_of("LIMIT", ACCEPTED)?;
