@@ -174,7 +174,7 @@ mod tests {
             ("FLAGS N", &[4, 5, 6]),
             ("FLAGS P", &[7]),
             ("FLAGS xU", &[9]),
-            ("FLAGS UU", &[9]),
+            ("FLAGS UUUUUUUUUUUUUUUUUUUUUUU", &[9]),
             ("FLAGS UP", &[]),
             ("FLAGS NU", &[]),
             ("FLAGS O", &[8]),
@@ -289,8 +289,17 @@ mod tests {
             ("FLAGS ", format!("FLAGS: '' is not accepted: {flags}")),
             ("FLAGS Nz", format!("FLAGS: 'Nz' is not accepted: {flags}")),
             (
+                "FLAGS NNNNNNNNNNNNNNNNNNNNNNNN",
+                format!("FLAGS: 'NNNNNNNNNNNNNNNNNNNNNNNN' is not accepted: {flags}"),
+            ),
+            (
                 "CAPA redirect",
                 "CAPA: 'redirect' is not accepted: give r, the one capability that servers know".to_string(),
+            ),
+            (
+                "CAPA rrrrrrrrrrrrrrrrrrrrrrrr",
+                "CAPA: 'rrrrrrrrrrrrrrrrrrrrrrrr' is not accepted: give r, the one capability that servers know"
+                    .to_string(),
             ),
             (
                 "CAPA ",

@@ -164,8 +164,14 @@ fn any(_text: &[u8]) -> bool {
     true
 }
 
+/// Whoever gives letters must not choose how long each connection is held against them: without repetition there are
+/// no more of them than there are flags.
+fn are_letters_of(text: &[u8], known: &[u8]) -> bool {
+    text.len() <= flag::ALL.len() && text.iter().all(|letter| known.contains(letter))
+}
+
 fn are_flags(text: &[u8]) -> bool {
-    text.iter().all(|letter| flag::ALL.contains(letter))
+    are_letters_of(text, &flag::ALL)
 }
 
 /// To the server's filter a monitor is a replica too (`S`), although it shows it with `O`
@@ -176,7 +182,7 @@ fn has_flags(client: &Client<'_>, letters: &[u8]) -> bool {
 }
 
 fn are_capas(text: &[u8]) -> bool {
-    text.iter().all(|letter| *letter == b'r')
+    are_letters_of(text, b"r")
 }
 
 fn has_capas(client: &Client<'_>, letters: &[u8]) -> bool {
