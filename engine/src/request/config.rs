@@ -13,6 +13,9 @@ use alloc::vec::Vec;
 /// How the server's own store begins the name of a setting; users may as well.
 pub const PREFIX: &str = "connage.";
 
+/// The longest pattern of names, in bytes.
+const MOST_PATTERN: usize = 256;
+
 fn without_prefix(word: &[u8]) -> &[u8] {
     match word.split_at_checked(PREFIX.len()) {
         Some((head, rest)) if head.eq_ignore_ascii_case(PREFIX.as_bytes()) => rest,
@@ -23,18 +26,27 @@ fn without_prefix(word: &[u8]) -> &[u8] {
 /// CONNAGE.CONFIG GET: the settings that match a pattern, in their order.
 ///
 /// # Errors
-/// There is no pattern.
+/// There is no pattern, or one that is too long.
 pub fn parse_get(words: &[&[u8]]) -> Result<Vec<Name>, Wrong> {
     if words.is_empty() {
         return Err(Wrong::Arity);
     }
-    let pattern = |word: &&[u8]| Glob::new(&String::from_utf8_lossy(without_prefix(word)).to_lowercase());
-    let patterns: Vec<Glob> = words.iter().map(pattern).collect();
-    let is_wanted = |name: &Name| {
-        let name = name.as_str().as_bytes();
-        patterns.iter().any(|pattern| pattern.matches(name))
-    };
-    Ok(Name::ALL.into_iter().filter(is_wanted).collect())
+    let mut are_wanted = Name::ALL.map(|name| (name, false));
+    // One by one, and none that is long: a pattern as it is matched takes many times the memory of its text.
+    for word in words {
+        if word.len() > MOST_PATTERN {
+            return Err(Wrong::Refused(Refusal::new(format!(
+                "{} is too long a pattern: at most {MOST_PATTERN} bytes are accepted",
+                word::shown(word)
+            ))));
+        }
+        let pattern = Glob::new(&String::from_utf8_lossy(without_prefix(word)).to_lowercase());
+        for (name, is_wanted) in &mut are_wanted {
+            *is_wanted |= pattern.matches(name.as_str().as_bytes());
+        }
+    }
+    let wanted = are_wanted.into_iter().filter(|(_, is_wanted)| *is_wanted);
+    Ok(wanted.map(|(name, _)| name).collect())
 }
 
 /// CONNAGE.CONFIG SET: settings, each with the value that it is given.
@@ -81,6 +93,19 @@ mod tests {
             assert_eq!(parse_get(words).unwrap(), want, "{words:?}");
         }
         assert_eq!(parse_get(&[]), Err(Wrong::Arity));
+    }
+
+    #[test]
+    fn a_pattern_has_a_longest_length() {
+        let longest = "*".repeat(MOST_PATTERN);
+        assert_eq!(parse_get(&[longest.as_bytes()]).unwrap(), Name::ALL);
+        let longer = "*".repeat(MOST_PATTERN + 1);
+        let refusal = format!(
+            "'{}...' is too long a pattern: at most 256 bytes are accepted",
+            "*".repeat(64)
+        );
+        let want = Err(Wrong::Refused(Refusal::new(refusal)));
+        assert_eq!(parse_get(&[b"maxage", longer.as_bytes()]), want);
     }
 
     #[test]
