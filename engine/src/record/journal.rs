@@ -103,15 +103,21 @@ pub struct Journal {
     own: VecDeque<Entry>,
     max_len: usize,
     next_seq: u64,
+    /// What the texts of all entries take. Counted, since each INFO asks for it, of up to a million entries.
+    texts: usize,
+}
+
+impl Entry {
+    fn texts(&self) -> usize {
+        self.addr.len() + self.laddr.len() + self.user.len() + self.name.len()
+    }
 }
 
 impl Journal {
     pub fn new(max_len: u32) -> Self {
         Journal {
-            others: VecDeque::new(),
-            own: VecDeque::new(),
             max_len: max_len as usize,
-            next_seq: 0,
+            ..Journal::default()
         }
     }
 
@@ -126,9 +132,8 @@ impl Journal {
     }
 
     fn drop_oldest(&mut self) {
-        if self.own.pop_front().is_none() {
-            self.others.pop_front();
-        }
+        let oldest = self.own.pop_front().or_else(|| self.others.pop_front());
+        self.texts -= oldest.map_or(0, |entry| entry.texts());
     }
 
     pub fn add(&mut self, client: &Client, what: Eviction) {
@@ -142,8 +147,7 @@ impl Journal {
             self.drop_oldest();
         }
         let kept = |text| word::cut(text).concat();
-        let ring = if is_own { &mut self.own } else { &mut self.others };
-        ring.push_back(Entry {
+        let entry = Entry {
             seq,
             time_ms: what.time_ms,
             id: client.id,
@@ -157,7 +161,10 @@ impl Journal {
             reason: what.reason,
             how: what.how,
             waited: what.waited,
-        });
+        };
+        self.texts += entry.texts();
+        let ring = if is_own { &mut self.own } else { &mut self.others };
+        ring.push_back(entry);
     }
 
     /// Newest first, as SLOWLOG GET.
@@ -185,15 +192,12 @@ impl Journal {
     pub fn reset(&mut self) {
         self.others.clear();
         self.own.clear();
+        self.texts = 0;
     }
 
     /// About how much memory it holds, in bytes.
     pub fn memory(&self) -> usize {
-        let text: usize = self
-            .newest()
-            .map(|e| e.addr.len() + e.laddr.len() + e.user.len() + e.name.len())
-            .sum();
-        (self.others.capacity() + self.own.capacity()) * size_of::<Entry>() + text
+        (self.others.capacity() + self.own.capacity()) * size_of::<Entry>() + self.texts
     }
 }
 
@@ -279,6 +283,25 @@ mod tests {
         journal.add(&client, what);
         assert!(journal.memory() < 2_048, "{}", journal.memory());
         assert!(journal.newest().next().unwrap().name.ends_with(b"n..."));
+    }
+
+    #[test]
+    fn the_texts_that_are_counted_are_those_of_the_entries_that_are_kept() {
+        let mut journal = Journal::new(4);
+        let is_right = |journal: &Journal| journal.texts == journal.newest().map(Entry::texts).sum::<usize>();
+        for id in 1..=99 {
+            match id % 3 {
+                0 => add_for(&mut journal, id, Reason::OWN),
+                _ => add(&mut journal, id * 1_000),
+            }
+            if id % 20 == 0 {
+                journal.set_max_len(2 + u32::try_from(id % 7).unwrap());
+            }
+            assert!(is_right(&journal), "{id}");
+        }
+        assert!(journal.texts > 0);
+        journal.reset();
+        assert_eq!(journal.texts, 0);
     }
 
     #[test]
