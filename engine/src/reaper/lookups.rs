@@ -20,16 +20,17 @@ pub struct Versions<'a> {
 }
 
 impl Versions<'_> {
-    /// Where the server does not say what it is, it may be.
+    /// Where the server does not say what it is, or cannot be understood, it may be.
     fn are_at_least(&self, valkey: (u32, u32), redis: (u32, u32)) -> bool {
         let version = |text: &str| {
             let mut parts = text.split('.').map(str::parse::<u32>);
             Some((parts.next()?.ok()?, parts.next()?.ok()?))
         };
-        let is_valkey = self.valkey.and_then(version).map(|version| version >= valkey);
-        is_valkey
-            .or_else(|| self.redis.and_then(version).map(|version| version >= redis))
-            .unwrap_or(true)
+        let (told, least) = match self.valkey {
+            Some(told) => (version(told), valkey),
+            None => (self.redis.and_then(version), redis),
+        };
+        told.is_none_or(|version| version >= least)
     }
 
     /// Whether it looks up the commands of a pipeline before it executes the first of them.
@@ -117,7 +118,7 @@ mod tests {
             (Some("7.2.9"), Some("7.2.4"), false, false),
             (Some("8.1.8"), Some("7.2.4"), false, true),
             (Some("9.0.0"), Some("7.2.4"), true, true),
-            (Some("?"), Some("7.2.4"), false, false),
+            (Some("?"), Some("7.2.4"), true, true),
             (None, Some("255"), true, true),
             (None, None, true, true),
         ];
