@@ -214,11 +214,8 @@ mod tests {
             let line = format!("id=1 {line} fd=8");
             let client = info_line::parse(line.as_bytes()).unwrap();
             let seen = Seen {
-                client,
-                unread: Some(0),
                 unacked,
-                received: None,
-                awaits_link: false,
+                ..Seen::with_idle_socket(client)
             };
             assert_eq!(
                 manner(&seen, tls, &env, grace_ended),
@@ -240,11 +237,8 @@ mod tests {
             (Manner::DropInputThenClose, Some(9), false),
         ] {
             let seen = Seen {
-                client,
-                unread: Some(0),
                 unacked,
-                received: None,
-                awaits_link: false,
+                ..Seen::with_idle_socket(client)
             };
             assert_eq!(manner.may_lose(&seen), expected, "{manner:?} {unacked:?}");
         }

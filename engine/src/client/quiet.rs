@@ -21,6 +21,20 @@ pub struct Seen<'a> {
     pub awaits_link: bool,
 }
 
+impl<'a> Seen<'a> {
+    /// With a socket on which nothing is on its way, and of which the kernel tells no more than that.
+    #[must_use]
+    pub fn with_idle_socket(client: Client<'a>) -> Self {
+        Seen {
+            client,
+            unread: Some(0),
+            unacked: Some(0),
+            received: None,
+            awaits_link: false,
+        }
+    }
+}
+
 /// What a client has sent so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -118,11 +132,8 @@ mod tests {
         ] {
             let client = info_line::parse(line.as_bytes()).unwrap();
             let seen = Seen {
-                client,
                 unread,
-                unacked: Some(0),
-                received: None,
-                awaits_link: false,
+                ..Seen::with_idle_socket(client)
             };
             assert_eq!(Activity::of(&seen, false), expected, "{line} unread {unread:?}");
             if !client.closes_after_reply() {

@@ -106,13 +106,7 @@ mod tests {
 
     #[test]
     fn where_the_kernel_is_silent_two_looks_tell() {
-        let line = |text: &'static str| Seen {
-            client: info_line::parse(text.as_bytes()).unwrap(),
-            unread: Some(0),
-            unacked: Some(0),
-            received: None,
-            awaits_link: false,
-        };
+        let line = |text: &'static str| Seen::with_idle_socket(info_line::parse(text.as_bytes()).unwrap());
         let (first, later) = (Micros(5_000_000), Micros(5_100_000));
         let by_kernel = Seen {
             received: Some(Received {

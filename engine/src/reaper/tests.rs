@@ -62,6 +62,12 @@ const SEED: u64 = 42;
 /// Everything begins here, in ms, so that births may lie before.
 const START: u64 = 1_000_000;
 
+const AT_ONCE: Order = Order {
+    grace: Millis(0),
+    over: None,
+    reach: Reach::AGE,
+};
+
 /// A server, as far as the reaper can tell. Times in ms.
 struct World {
     reaper: Reaper,
@@ -157,6 +163,12 @@ impl World {
         self.peers.insert(id, peer);
         self.reaper.connected(us(self.now), ClientId(id), false);
         id
+    }
+
+    fn connect_quiet(&mut self, count: usize) -> Vec<ClientId> {
+        (0..count)
+            .map(|_| ClientId(self.connect(Is::Quiet, "u")))
+            .collect()
     }
 
     fn set(&mut self, name: Name, value: &str) {
@@ -436,13 +448,7 @@ fn who_was_unblocked_in_this_round_of_the_loop_is_not_forced_in_it() {
         let round = world.reaper.tick(now);
         assert_eq!(round.look, [ClientId(id)], "{flags}");
         let line = format!("id={id} flags={flags} argv-mem=9");
-        let seen = Seen {
-            client: info_line::parse(line.as_bytes()).unwrap(),
-            unread: Some(0),
-            unacked: Some(0),
-            received: None,
-            awaits_link: false,
-        };
+        let seen = Seen::with_idle_socket(info_line::parse(line.as_bytes()).unwrap());
         let closing = world.reaper.judge(now, &seen, &world.env());
         world.reaper.end_round(now, round, took(0));
         closing.map(|closing| closing.how)
@@ -472,13 +478,7 @@ fn nobody_who_waits_for_data_is_closed_with_its_keys() {
             let now = us(world.now);
             let round = world.reaper.tick(now);
             if !round.look.is_empty() {
-                let seen = Seen {
-                    client,
-                    unread: Some(0),
-                    unacked: Some(0),
-                    received: None,
-                    awaits_link: false,
-                };
+                let seen = Seen::with_idle_socket(client);
                 closings.extend(world.reaper.judge(now, &seen, &world.env()));
             }
             world.reaper.end_round(now, round, took(0));
@@ -596,11 +596,8 @@ fn who_has_just_sent_something_is_given_a_moment_for_more() {
             let at = START + (heard - START).min(until) / every * every;
             let (line, received) = sending(id, tcp, at, at);
             let seen = Seen {
-                client: info_line::parse(line.as_bytes()).unwrap(),
-                unread: Some(0),
-                unacked: Some(0),
                 received,
-                awaits_link: false,
+                ..Seen::with_idle_socket(info_line::parse(line.as_bytes()).unwrap())
             };
             if !round.look.is_empty() {
                 gone = world.reaper.judge(now, &seen, &world.env());
@@ -628,11 +625,8 @@ fn lag_counts_from_the_end_of_the_moment_that_it_was_given() {
             let at = if world.now < START + again { sent } else { again };
             let (line, received) = sending(id, true, at, START + at);
             let seen = Seen {
-                client: info_line::parse(line.as_bytes()).unwrap(),
-                unread: Some(0),
-                unacked: Some(0),
                 received,
-                awaits_link: false,
+                ..Seen::with_idle_socket(info_line::parse(line.as_bytes()).unwrap())
             };
             if !round.look.is_empty() {
                 let closing = world.reaper.judge(now, &seen, &world.env());
@@ -959,9 +953,8 @@ fn who_changes_its_user_before_its_turn_by_over_comes_goes_as_soon_as_anybody() 
     world.pass(5_000);
     let named: Vec<ClientId> = ids.iter().copied().map(ClientId).collect();
     let order = Order {
-        grace: Millis(0),
         over: Some(Millis(86_400_000)),
-        reach: Reach::default(),
+        ..AT_ONCE
     };
     world.reaper.kill(us(world.now), &named, &order);
     world.pass(1_000);
@@ -1036,17 +1029,10 @@ fn rate_bounds_evictions_by_age_and_by_command_and_what_waits_is_the_backlog() {
             (Name::Maxage, if by_command { "0" } else { "1s" }),
             (Name::Rate, "100"),
         ]);
-        let ids: Vec<ClientId> = (0..1_000)
-            .map(|_| ClientId(world.connect(Is::Quiet, "u")))
-            .collect();
+        let ids = world.connect_quiet(1_000);
         world.pass(1_000);
         if by_command {
-            let order = Order {
-                grace: Millis(0),
-                over: None,
-                reach: Reach::default(),
-            };
-            assert_eq!(world.reaper.kill(us(world.now), &ids, &order), 1_000);
+            assert_eq!(world.reaper.kill(us(world.now), &ids, &AT_ONCE), 1_000);
         }
         world.pass(999);
         assert!((90..=100).contains(&world.gone.len()), "{}", world.gone.len());
@@ -1064,13 +1050,10 @@ fn rate_bounds_evictions_by_age_and_by_command_and_what_waits_is_the_backlog() {
 #[test]
 fn over_spreads_evenly_beside_the_rate_and_a_second_command_does_not_double() {
     let mut world = World::new(&[(Name::Rate, "1")]);
-    let ids: Vec<ClientId> = (0..100)
-        .map(|_| ClientId(world.connect(Is::Quiet, "u")))
-        .collect();
+    let ids = world.connect_quiet(100);
     let order = Order {
-        grace: Millis(0),
         over: Some(Millis(10_000)),
-        reach: Reach::default(),
+        ..AT_ONCE
     };
     world.reaper.kill(us(world.now), &ids, &order);
     world.reaper.kill(us(world.now), &ids, &order);
@@ -1088,13 +1071,10 @@ fn over_spreads_evenly_beside_the_rate_and_a_second_command_does_not_double() {
 #[test]
 fn turns_by_over_that_were_missed_go_as_rate_lets_them() {
     let mut world = World::new(&[(Name::Rate, "100")]);
-    let ids: Vec<ClientId> = (0..2_000)
-        .map(|_| ClientId(world.connect(Is::Quiet, "u")))
-        .collect();
+    let ids = world.connect_quiet(2_000);
     let order = Order {
-        grace: Millis(0),
         over: Some(Millis(20_000)),
-        reach: Reach::default(),
+        ..AT_ONCE
     };
     world.reaper.kill(us(world.now), &ids, &order);
     world.pass(1_000);
@@ -1136,8 +1116,7 @@ fn cancel_calls_off_commands_and_leaves_age_alone() {
     let young = world.connect(Is::Multi, "u");
     let order = Order {
         grace: Millis(1_000),
-        over: None,
-        reach: Reach::default(),
+        ..AT_ONCE
     };
     world
         .reaper
@@ -1172,12 +1151,7 @@ fn dry_run_tells_of_each_once_and_closes_nothing_but_what_is_killed() {
         (3, 3)
     );
     assert_eq!(world.ids_gone(), []);
-    let order = Order {
-        grace: Millis(0),
-        over: None,
-        reach: Reach::default(),
-    };
-    world.reaper.kill(us(world.now), &[ClientId(ids[1])], &order);
+    world.reaper.kill(us(world.now), &[ClientId(ids[1])], &AT_ONCE);
     world.pass(10);
     assert_eq!(
         world
@@ -1457,7 +1431,7 @@ proptest! {
                 },
                 Step::Kill(which, grace, over) => if let Some(id) = pick(which) {
                     let over = (over > 0).then_some(Millis(over));
-                    let order = Order { grace: Millis(grace), over, reach: Reach::default() };
+                    let order = Order { grace: Millis(grace), over, ..AT_ONCE };
                     world.reaper.kill(us(world.now), &[ClientId(id)], &order);
                     killed.insert(id);
                 },
