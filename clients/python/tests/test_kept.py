@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 import socket
+import socketserver
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +190,80 @@ def test_what_a_connection_that_is_used_on_has_cached_is_invalidated_as_before()
         pool.disconnect()
 
 
+class Silent(socketserver.BaseRequestHandler):
+    """Who accepts, and never answers."""
+
+    seconds = float("inf")
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self.request.recv(65536):
+                if self.seconds < 60:
+                    time.sleep(self.seconds)
+                    self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", data)))
+
+
+class Slow(Silent):
+    """Who takes less than a whole attempt for each answer, and more for two."""
+
+    seconds = 1.5
+
+
+class Peer(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+@contextlib.contextmanager
+def answered_by(server: Server, peer: type[Silent]) -> Iterator[None]:
+    """Who connects by the server's unix socket gets to that one instead."""
+    with out_of_reach(server):
+        with Peer(server.socket_path, peer) as listening:
+            threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
+            try:
+                yield
+            finally:
+                listening.shutdown()
+        Path(server.socket_path).unlink()
+
+
+@pytest.mark.parametrize("peer", [Silent, Slow])
+def test_an_attempt_ends_also_where_the_handshake_has_no_end(
+    server: Server, peer: type[Silent]
+) -> None:
+    settings = {"protocol": 2, "socket_timeout": None, "client_name": "waits", "db": 3}
+    pool = made(connage, connage.ConnectionPool, server, out_of_reach, **settings)
+    client: Any = redis.Redis(connection_pool=pool)
+    first = client.client_id()
+    with answered_by(server, peer):
+        pool.retire_all()
+        assert client.client_id() == first
+    no_pause(pool)
+    connection = take(pool)
+    eventually(lambda: server.ids("waits") - {str(first)}, "it is opened anew")
+    for _ in range(2):
+        assert connection._sock.gettimeout() is connection.socket_timeout is None
+        assert not connection.can_read()
+    pool.release(connection)
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("peer", [Silent, Slow])
+async def test_an_attempt_of_asyncio_ends_also_where_the_handshake_has_no_end(
+    server: Server, peer: type[Silent]
+) -> None:
+    settings = {"protocol": 2, "socket_timeout": None, "client_name": "waits-too", "db": 3}
+    cls = connage.asyncio.ConnectionPool
+    pool = made(connage.asyncio, cls, server, out_of_reach, **settings)
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    first = await client.client_id()
+    with answered_by(server, peer):
+        pool.retire_all()
+        assert await client.client_id() == first
+    no_pause(pool)
+    assert await client.client_id() != first
+    await pool.disconnect()
+
+
 # Idle ones.
 
 
@@ -331,6 +408,64 @@ async def test_a_cancellation_while_a_new_one_is_opened_leaves_the_old_one_as_it
 
 
 # What is not kept.
+
+
+@pytest.mark.parametrize("cls", SYNC_POOLS)
+def test_what_another_thread_disconnects_while_no_new_one_can_be_made_is_not_kept(
+    server: Server, cls: Any
+) -> None:
+    fails = threading.Event()
+
+    def disconnected_meanwhile(connection: Any) -> None:
+        if fails.is_set():
+            fails.clear()
+            other = threading.Thread(target=pool.disconnect)
+            other.start()
+            other.join()
+            raise OwnError
+        connection.on_connect()
+
+    pool: Any = cls(
+        port=server.port, redis_connect_func=disconnected_meanwhile, client_name="ended"
+    )
+    client: Any = redis.Redis(connection_pool=pool)
+    first = client.client_id()
+    fails.set()
+    pool.retire_all()
+    second = client.client_id()
+    assert second != first
+    eventually(lambda: server.ids("ended") == {str(second)}, "the old one is closed")
+    assert pool.connage_stats()[:2] == (0, 0)
+    assert pool.connage_stats().open_connections == 1
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("cls", ASYNC_POOLS)
+async def test_what_another_task_disconnects_while_no_new_one_can_be_made_is_not_kept(
+    server: Server, cls: Any
+) -> None:
+    fails = threading.Event()
+
+    async def disconnected_meanwhile(connection: Any) -> None:
+        if fails.is_set():
+            fails.clear()
+            await asyncio.create_task(pool.disconnect())
+            raise OwnError
+        await connection.on_connect()
+
+    pool: Any = cls(
+        port=server.port, redis_connect_func=disconnected_meanwhile, client_name="ended-too"
+    )
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    first = await client.client_id()
+    fails.set()
+    pool.retire_all()
+    second = await client.client_id()
+    assert second != first
+    await until(lambda: server.ids("ended-too") == {str(second)}, "the old one is closed")
+    assert pool.connage_stats()[:2] == (0, 0)
+    assert pool.connage_stats().open_connections == 1
+    await pool.disconnect()
 
 
 def test_with_a_reply_unread_it_is_not_kept(server: Server) -> None:

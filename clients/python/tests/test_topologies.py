@@ -93,6 +93,47 @@ async def test_a_tls_connection_of_asyncio_retires(tls: tuple[int, str]) -> None
     await pool.disconnect()
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[int]:
+    """The port of somebody who lets others connect, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_tls_handshake_without_an_answer_leaves_the_old_connection(tls: tuple[int, str]) -> None:
+    port, certificate = tls
+    pool = connage.ConnectionPool.from_url(
+        f"rediss://localhost:{port}", ssl_ca_certs=certificate, socket_timeout=None
+    )
+    client: Any = redis.Redis(connection_pool=pool)
+    first = client.client_id()
+    connection = take(pool)
+    pool.retire_all()
+    with silent() as nobody:
+        connection.port = nobody
+        pool.release(connection)
+        assert client.client_id() == first
+    pool.disconnect()
+
+
+async def test_a_tls_handshake_of_asyncio_without_an_answer_leaves_the_old_connection(
+    tls: tuple[int, str],
+) -> None:
+    port, certificate = tls
+    pool = connage.asyncio.ConnectionPool.from_url(
+        f"rediss://localhost:{port}", ssl_ca_certs=certificate, socket_timeout=None
+    )
+    client: Any = redis.asyncio.Redis(connection_pool=pool)
+    first = await client.client_id()
+    connection = await take(pool)
+    pool.retire_all()
+    with silent() as nobody:
+        connection.port = nobody
+        await pool.release(connection)
+        assert await client.client_id() == first
+    await pool.disconnect()
+
+
 # Sentinel.
 
 

@@ -63,6 +63,7 @@ class AgeLimited(Limited):
 
     _pubsub = redis.client.PubSub
     _never = Retry(NoBackoff(), 0)
+    socket_timeout: Any
 
     def __init__(self, *args: Any, **kwargs: Unpack[Keywords]) -> None:
         # Held while it is handed out, or retired as idle: a pool does both at once.
@@ -142,14 +143,19 @@ class AgeLimited(Limited):
         if self._is_forked() or self._has_unread():
             self.connage_retire()
             return
-        renewal = Renewal(self, ("_sock",))
+        renewal = Renewal(self, ("_sock",), threading.get_ident)
         try:
             with renewal.once(self._never):
                 self._open(super().connect)
+            self._wait_at_most(self.socket_timeout)
         except BaseException as error:
             if renewal.failed(error):
                 return
-            if isinstance(error, Exception):
+            if renewal.is_ended:
+                self.disconnect()
+                if isinstance(error, Exception):
+                    return
+            elif isinstance(error, Exception):
                 self.connage_retire()
             raise
         old = renewal.old["_sock"]
@@ -157,6 +163,38 @@ class AgeLimited(Limited):
             with contextlib.suppress(OSError):
                 close()
         renewal.done()
+
+    def _connect(self) -> Any:
+        """As redis-py's, TLS too, in what time is left where the old connection works meanwhile."""
+        left = self._left()
+        if left is None:
+            return super()._connect()
+        timeout = self.socket_timeout
+        self.socket_timeout = left
+        try:
+            return super()._connect()
+        finally:
+            self.socket_timeout = timeout
+
+    def _left(self) -> float | None:
+        """How long to wait at most where the old connection works meanwhile; else ``None``."""
+        renewal = self.connage_renewal
+        if renewal is None or not renewal.is_under_way:
+            return None
+        left = renewal.time_left()
+        return min(self.socket_timeout or left, left)
+
+    def _hurry(self) -> None:
+        """The next reply has what time is left."""
+        left = self._left()
+        if left is not None:
+            self._wait_at_most(left)
+
+    def _wait_at_most(self, seconds: float | None) -> None:
+        sock = self._sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # Closed meanwhile: whoever reads will see.
+                sock.settimeout(seconds)
 
     def _ask_again(self) -> None:
         """Asks for the limit that holds. What goes wrong closes the connection, and is nobody's
@@ -244,6 +282,7 @@ class AgeLimited(Limited):
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         # Those of a Sentinel would be left open by what is no RedisError, with the reply to come.
         kwargs.setdefault("disconnect_on_error", True)
+        self._hurry()
         greeting = self._greeting
         if greeting is None:
             return super().read_response(*args, **kwargs)
@@ -258,6 +297,7 @@ class AgeLimited(Limited):
         return reply
 
     def _read_answer(self, greeting: Greeting) -> None:
+        self._hurry()
         try:
             # Not decoded: the row has names in it that clients chose.
             reply = super().read_response(disable_decoding=True, disconnect_on_error=True)
@@ -268,6 +308,8 @@ class AgeLimited(Limited):
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         if self._telling_caches == threading.get_ident():
             return
+        if self.connage_renewal is not None:
+            self.connage_renewal.disconnected()
         self._is_in_transaction = False
         self.connage_life.ended(closed_by_server())
         self._tell_caches()

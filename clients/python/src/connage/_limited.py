@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, ClassVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar
 
 from ._keywords import NAMES
 from ._lifetime import Counters, Greeting, Lifetime, Policy, Stats
+
+if TYPE_CHECKING:
+    from ._renewal import Renewal
 
 # What it mixes in with has few types, and not the same ones in each version of redis-py.
 _Base: Any = object
@@ -44,6 +47,7 @@ class Limited(_Base):
         self.connage_life = Lifetime(policy, maxage_counters or self.connage_counters)
         self.connage_is_idle = False
         self.connage_uses = 0
+        self.connage_renewal: Renewal | None = None
         self._greeting: Greeting | None = None
         self._is_handed_out = False
         self._is_in_transaction = False

@@ -23,6 +23,7 @@ PRIVATE = {
     ("sync connection", "_connect_callbacks"): "whether a PubSub or a client-side cache keeps it",
     ("sync connection", "_host_error"): "how redis-py names the server, for logs and on_retired",
     ("sync connection", "_sock"): "set aside while a new one is opened, and put back if it is not",
+    ("sync connection", "_connect"): "TCP and TLS, in what time a renewal has left",
     ("sync connection", "_parser"): "belongs to the socket, with what it has read",
     ("sync cache", "_conn"): "the connection within, which has the limit",
     ("sync pool", "_lock"): "a client-side cache reads from idle connections while it holds this",

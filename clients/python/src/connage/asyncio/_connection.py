@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -16,7 +18,14 @@ from redis.exceptions import ResponseError
 from .._duration import Duration, warn_of_seconds
 from .._lifetime import Greeting, Retired, closed_by_server, last_of_handshake
 from .._limited import Counterparts, Limited, with_limit
-from .._renewal import Renewal
+from .._renewal import LONGEST_TRY_S, Renewal
+
+# Not asyncio.wait_for: it may swallow a cancellation, before Python 3.12, and it connects in a task
+# of its own, which would be taken for another that disconnects.
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -89,14 +98,19 @@ class AgeLimited(Limited):
         if self._is_forked() or await self._has_unread():
             await self.connage_retire()
             return
-        renewal = Renewal(self, ("_reader", "_writer"))
+        renewal = Renewal(self, ("_reader", "_writer"), asyncio.current_task)
         try:
             with renewal.once(self._never):
-                await self._open(super().connect())
+                async with timeout(LONGEST_TRY_S):
+                    await self._open(super().connect())
         except BaseException as error:
             if renewal.failed(error):
                 return
-            if isinstance(error, Exception):
+            if renewal.is_ended:
+                await self.disconnect(nowait=True)
+                if isinstance(error, Exception):
+                    return
+            elif isinstance(error, Exception):
                 await self.connage_retire()
             raise
         renewal.old["_writer"].close()
@@ -215,6 +229,8 @@ class AgeLimited(Limited):
         self.connage_life.answered(reply, greeting)
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        if self.connage_renewal is not None:
+            self.connage_renewal.disconnected()
         self._is_in_transaction = False
         self.connage_life.ended(closed_by_server())
         await super().disconnect(*args, **kwargs)
