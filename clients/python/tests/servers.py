@@ -42,7 +42,7 @@ def eventually(look: Callable[[], Found], what: str, seconds: float = 60) -> Fou
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-async def until(look: Callable[[], Any], what: str, seconds: float = 10) -> None:
+async def until(look: Callable[[], Any], what: str, seconds: float = 60) -> None:
     """As :func:`eventually`, while the tasks of asyncio go on."""
     end = time.monotonic() + seconds
     while not look():

@@ -95,7 +95,7 @@ async def test_a_connect_func_of_ones_own_is_called_and_the_server_told_after_it
 async def test_a_connection_at_its_limit_is_opened_anew_before_it_is_handed_out(
     server: Server, bare: Server, pools: Any, has_module: bool, kind: str
 ) -> None:
-    settings: dict[str, Any] = {"maxage": 3000, "maxage_jitter": 0, "maxage_margin": 2700}
+    settings: dict[str, Any] = {"maxage": "20s", "maxage_jitter": 0, "maxage_margin": "19s"}
     if kind.startswith("redis-py"):
         settings["connection_class"] = connage.asyncio.Connection
     module: Any = redis.asyncio if kind.startswith("redis-py") else connage.asyncio

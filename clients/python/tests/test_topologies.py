@@ -67,7 +67,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
 
 def test_a_tls_connection_retires(tls: tuple[int, str]) -> None:
     port, certificate = tls
-    url = f"rediss://localhost:{port}?maxage=5s&maxage_jitter=0&maxage_margin=4500"
+    url = f"rediss://localhost:{port}?maxage=20s&maxage_jitter=0&maxage_margin=19s"
     pool = connage.ConnectionPool.from_url(url, ssl_ca_certs=certificate)
     assert pool.connection_class is connage.SSLConnection
     client: Any = redis.Redis(connection_pool=pool)
@@ -81,7 +81,7 @@ def test_a_tls_connection_retires(tls: tuple[int, str]) -> None:
 
 async def test_a_tls_connection_of_asyncio_retires(tls: tuple[int, str]) -> None:
     port, certificate = tls
-    url = f"rediss://localhost:{port}?maxage=5s&maxage_jitter=0&maxage_margin=4500"
+    url = f"rediss://localhost:{port}?maxage=20s&maxage_jitter=0&maxage_margin=19s"
     pool = connage.asyncio.ConnectionPool.from_url(url, ssl_ca_certs=certificate)
     client: Any = redis.asyncio.Redis(connection_pool=pool)
     first = await client.client_id()
