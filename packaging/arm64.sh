@@ -58,6 +58,7 @@ emulated_redis() {
     local at=$PWD/.tools/redis-arm64 deb
     if [[ ! -e $at/.finished ]]; then
         tmp=$(mktemp -d "$PWD/.tools/.tmp.XXXXXX")
+        trap 'rm -rf "$tmp"' EXIT
         DEBIAN_ARCHITECTURE=arm64 DEBIAN_SUITE=trixie apt_update
         apt-get -c "$tmp/apt/conf" -o Dir::State::status=/dev/null -o Dir::State::extended_states=/dev/null \
             -qq -y --download-only --no-install-recommends install redis-server >&2
@@ -66,7 +67,6 @@ emulated_redis() {
         for deb in "$tmp"/apt/cache/archives/*.deb; do
             dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$at" --keep-directory-symlink
         done
-        rm -rf "$tmp"
         touch "$at/.finished"
     fi
     echo "$at"

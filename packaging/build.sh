@@ -29,13 +29,14 @@ clean_environment() {
 
 # The linker takes a symbol's version from the libc that it links with, so that is Debian 11's. Flags
 # go by packaging/rustc.sh: cargo names folders of crates by a hash of RUSTFLAGS, and with these the
-# folder that this is in would find its way into the module.
+# folder that this is in would find its way into the module. Empty, they stand above those of any
+# config.toml, such as -Ctarget-cpu=native, with which the module would not run elsewhere.
 compile() {
     SYSROOT=$(packaging/sysroot.sh "$arch")
     LINKER=gcc
     [[ $arch == "$(uname -m)" ]] || LINKER=$arch-linux-gnu-gcc
     export SYSROOT LINKER
-    HERE=$PWD ARCH=$arch CARGO_HOME=$cargo_home RUSTC_WRAPPER=$PWD/packaging/rustc.sh CC_SHELL_ESCAPED_FLAGS=1 \
+    CARGO_ENCODED_RUSTFLAGS='' HERE=$PWD ARCH=$arch CARGO_HOME=$cargo_home RUSTC_WRAPPER=$PWD/packaging/rustc.sh CC_SHELL_ESCAPED_FLAGS=1 \
         CFLAGS="'-ffile-prefix-map=$cargo_home=/cargo' '-ffile-prefix-map=$PWD=/connage'" \
         cargo build --locked --release --lib --target "$triple" --target-dir "$target_dir"
 }

@@ -83,6 +83,10 @@ class Files(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="connage elsewhere ", dir=PACKAGES) as folder:
             there = Path(folder) / "deeper/connage"
             there.mkdir(parents=True)
+            # What somebody likes for builds of their own, cargo finds in folders above.
+            likes = Path(folder) / ".cargo/config.toml"
+            likes.parent.mkdir()
+            likes.write_text('[build]\nrustflags = ["-Ctarget-cpu=native"]\n')
             for name in said("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=HERE).split("\0"):
                 if name and (HERE / name).exists():
                     (there / name).parent.mkdir(parents=True, exist_ok=True)
