@@ -43,7 +43,8 @@ sbom() {
     cp -r Cargo.toml Cargo.lock README.md src engine tests benches "$at/"
     cargo cyclonedx --quiet --manifest-path "$at/Cargo.toml" --format json --spec-version 1.5 \
         --target all --no-build-deps
-    sed "s|path+file://$PWD/$at|path+file:///connage|g" "$at/connage.cdx.json" >"$stage/connage.cdx.json"
+    # As a URL, in which a blank of the path is written otherwise.
+    sed "s|path+file://[^\"]*/$at|path+file:///connage|g" "$at/connage.cdx.json" >"$stage/connage.cdx.json"
     rm -rf "$at"
 }
 
