@@ -55,7 +55,9 @@ class Root:
 
     def install(self, package):
         shutil.copy(package, self.path / "tmp")
-        return self.run("apt-get", "-qq", "-y", "install", f"/tmp/{package.name}")
+        # Without a cache: apt takes one for current where dpkg changed a version within the same second.
+        options = ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
+        return self.run("apt-get", "-qq", "-y", *options, "install", f"/tmp/{package.name}")
 
 
 class Server:
